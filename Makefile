@@ -1,0 +1,66 @@
+# The two commands that a newcomer needs are `make demo` and `make test`; `make help` lists the rest.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Root, or sudo without a password, needs no question; otherwise Ansible asks once for each playbook.
+BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
+PLAY := $(BIN)/ansible-playbook $(BECOME)
+# Sample images of the demo, outside the work tree so that every clone finds them.
+DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
+DEMO_COUNT ?= 48
+
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(VENV)/control: requirements.txt constraints.txt files/demo/requirements.txt
+	python3 -m venv $(VENV)
+	$(BIN)/pip install --quiet --no-compile -r requirements.txt
+	@# Only their photos and what samples.py imports are wanted, not torch.
+	$(BIN)/pip install --quiet --no-compile --no-deps -r files/demo/requirements.txt
+	touch $@
+
+$(VENV)/test: $(VENV)/control requirements-test.txt
+	$(BIN)/pip install --quiet --no-compile -r requirements-test.txt
+	touch $@
+
+.PHONY: venv
+venv: $(VENV)/control ## The control node's virtual environment
+
+.PHONY: up
+up: $(VENV)/control ## Local hosts, booted
+	$(PLAY) playbooks/local_up.yml
+
+.PHONY: down
+down: $(VENV)/control ## Local hosts, networks and firewall rules, all gone
+	$(PLAY) playbooks/local_down.yml
+
+.PHONY: demo-images
+demo-images: $(VENV)/control
+	$(BIN)/python files/demo/samples.py --out $(DEMO_IMAGES) --count $(DEMO_COUNT) --split sample
+
+.PHONY: demo
+demo: up demo-images ## From nothing to results: local hosts, pool, detection on sample images
+	$(PLAY) site.yml
+	$(PLAY) run_inference.yml -e images=$(DEMO_IMAGES)/images -e weights=demo -e run_id=demo
+	@printf '\n%s\n' \
+	  "Results:               results/demo/ (images/, labels/, predictions.json, metrics.json, results.zip)" \
+	  "Your own images:       $(BIN)/ansible-playbook run_inference.yml -e images=PATH -e weights=yolov5s" \
+	  "Take the cluster down: make down"
+
+.PHONY: lint
+lint: $(VENV)/test ## Style of playbooks, YAML and Python
+	$(BIN)/yamllint --strict .
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+.PHONY: unit
+unit: $(VENV)/test ## Unit tests
+	$(BIN)/python -m pytest
+
+.PHONY: test
+test: lint unit molecule ## All that CI runs

@@ -1,0 +1,444 @@
+"""Merge the records of a leg into its results: predictions, figures, and who failed why.
+
+Every line of the manifest ends as one of: ok, failed, skipped (can't be an image), missing. Only
+when none is missing is the leg complete; the exit codes of jobs prove nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from . import __version__, fsio, layout, manifest
+from .errors import YoloError, one_line, run_cli
+from .layout import LEGS, Leg, Run
+from .plan import read_digest, read_settings, run_at
+from .records import STAGES, Entry, JobReport, Record
+
+EXIT_MISSING = 3
+"""Exit code when images have neither a result nor a named failure."""
+
+SHOWN = 10
+"""Failures that the summary on standard output names."""
+
+_READERS = 8  # records read at once: on NFS most of the time is waiting for the server
+_BATCH = 64
+_CSV_COLUMNS = (
+    "path",
+    "status",
+    "width",
+    "height",
+    "detections",
+    *(f"{stage}_ms" for stage in STAGES),
+    "host",
+    "slot",
+    "error",
+)
+
+COCO_NAMES = (
+    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant "
+    "stop_sign parking_meter bench bird cat dog horse sheep cow elephant bear zebra giraffe "
+    "backpack umbrella handbag tie suitcase frisbee skis snowboard sports_ball kite baseball_bat "
+    "baseball_glove skateboard surfboard tennis_racket bottle wine_glass cup fork knife spoon "
+    "bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
+    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave "
+    "oven toaster sink refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
+)
+COCO_CLASSES = tuple(name.replace("_", " ") for name in COCO_NAMES.split())
+"""Names of COCO's 80 classes in the order in which models number them."""
+
+_COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)
+COCO_IDS = tuple(number for number in range(1, 91) if number not in _COCO_UNUSED)
+"""COCO's own ids of those classes: 1 to 90 with gaps."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the images of a leg, filled while they go by."""
+
+    ok: int = 0
+    failed: int = 0
+    skipped: int = 0
+    resumed: int = 0
+    processed: int = 0
+    detections: int = 0
+    per_class: Counter[int] = field(default_factory=Counter)
+    failures: list[dict[str, str]] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+
+    @property
+    def images(self) -> int:
+        """All lines of the manifest."""
+        return self.ok + self.failed + self.skipped + len(self.missing)
+
+
+def category_ids(names: Sequence[str]) -> list[int]:
+    """Return the category id of each class of a model: COCO's own if its names are COCO's."""
+    return list(COCO_IDS) if tuple(names) == COCO_CLASSES else list(range(len(names)))
+
+
+def image_ids(entries: Sequence[Entry]) -> list[int]:
+    """Return the image id of each entry of a manifest.
+
+    The number that an image is called, as in COCO, if all images are called by different
+    numbers; else their positions in the manifest, from 1.
+    """
+    stems = [os.path.splitext(os.path.basename(e.path))[0] for e in entries if e.skip is None]
+    if all(stem.isascii() and stem.isdigit() for stem in stems):
+        numbers = [int(stem) for stem in stems]
+        if len(set(numbers)) == len(numbers):
+            remaining = iter(numbers)
+            return [next(remaining) if e.skip is None else -1 for e in entries]
+    return [e.index + 1 for e in entries]
+
+
+def read_records(leg: Leg, keys: Iterable[str]) -> Iterator[Record | None]:
+    """Yield the record of each key, in order; None where there is none that can be read."""
+    # Listing a folder makes an NFS client ask the server what is new in it; without that, a
+    # record that was not there a moment ago may stay invisible for half a minute.
+    there: set[str] = set()
+    if leg.records_dir.is_dir():
+        with os.scandir(leg.records_dir) as scan:
+            for folder in scan:
+                if folder.is_dir():
+                    there.update(os.listdir(folder.path))
+
+    def read(key: str) -> Record | None:
+        path = leg.record(key)
+        if path.name not in there:
+            return None
+        try:
+            return Record.from_json(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    remaining = iter(keys)
+    batches = iter(lambda: list(islice(remaining, _BATCH)), [])
+    with ThreadPoolExecutor(_READERS) as pool:
+        waiting: deque[Future[list[Record | None]]] = deque()
+        for batch in batches:
+            waiting.append(pool.submit(lambda keys: [read(key) for key in keys], batch))
+            if len(waiting) > _READERS:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+def read_jobs(leg: Leg) -> list[JobReport]:
+    """Return the reports of a leg's jobs by plan and chunk, except those that can't be read."""
+    reports = []
+    if leg.jobs_dir.is_dir():
+        for path in sorted(leg.jobs_dir.glob("p*.json")):
+            try:
+                reports.append(JobReport.from_json(path.read_bytes()))
+            except (OSError, ValueError):
+                continue
+    return reports
+
+
+def read_names(settings: dict[str, Any]) -> list[str]:
+    """Return the names of the model's classes, in order; empty if they can't be read."""
+    try:
+        names = fsio.read_json(Path(settings["model_dir"]) / layout.MODEL_JSON)["names"]
+        if isinstance(names, dict):
+            names = [names[key] for key in sorted(names, key=int)]
+        return [str(name) for name in names]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def times_of(jobs: Sequence[JobReport], submitted: float | None) -> dict[str, Any]:
+    """Return the times of a pass.
+
+    Args:
+        jobs: Reports of the pass's jobs.
+        submitted: When they were submitted, seconds since the epoch, if known.
+
+    Returns:
+        ``first_start`` and ``last_end`` (epoch), ``wall_seconds`` between them,
+        ``submit_to_start_seconds``, ``submit_to_end_seconds`` (None if not known or if the
+        hosts' clocks disagree), ``seconds``: sums over the jobs by stage.
+    """
+    first = min((job.start for job in jobs), default=None)
+    last = max((job.end for job in jobs), default=None)
+
+    def since_submitted(moment: float | None) -> float | None:
+        if moment is None or submitted is None or moment < submitted:
+            return None
+        return round(moment - submitted, 3)
+
+    stages = ("start", *STAGES)
+    return {
+        "submitted": submitted,
+        "first_start": first,
+        "last_end": last,
+        "wall_seconds": None if first is None or last is None else round(last - first, 3),
+        "submit_to_start_seconds": since_submitted(first),
+        "submit_to_end_seconds": since_submitted(last),
+        "seconds": {s: round(sum(job.seconds.get(s, 0.0) for job in jobs), 3) for s in stages},
+    }
+
+
+def slots_of(jobs: Sequence[JobReport]) -> list[dict[str, Any]]:
+    """Return a table of the slots that worked: jobs, images, busy seconds, images a second."""
+    table: dict[tuple[str, str], dict[str, Any]] = {}
+    for job in jobs:
+        row = table.setdefault(
+            (job.host, job.slot),
+            {"host": job.host, "slot": job.slot, "jobs": 0, "images": 0, "busy_seconds": 0.0},
+        )
+        row["jobs"] += 1
+        row["images"] += job.images
+        row["busy_seconds"] += job.end - job.start
+    for row in table.values():
+        busy = row["busy_seconds"]
+        row["busy_seconds"] = round(busy, 3)
+        row["images_per_second"] = round(row["images"] / busy, 3) if busy > 0 else None
+    return [table[key] for key in sorted(table)]
+
+
+def versions_of(jobs: Sequence[JobReport]) -> dict[str, list[str]]:
+    """Return the versions by name; more than one where the hosts differ."""
+    found: dict[str, set[str]] = {}
+    for job in jobs:
+        for name, version in job.versions.items():
+            found.setdefault(name, set()).add(version)
+    return {name: sorted(found[name]) for name in sorted(found)}
+
+
+def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str, Any]:
+    """Write ``predictions.json``, ``metrics.csv`` and ``metrics.json`` of a leg.
+
+    Args:
+        run: The run.
+        leg_name: ``parallel`` or ``single``.
+        submitted: When the jobs of the newest pass were submitted, seconds since the epoch; by
+            default what was given for the same pass before.
+
+    Returns:
+        What the command prints.
+
+    Raises:
+        YoloError: The manifest or the settings are damaged.
+        OSError: A file can't be read or written, e.g. the disk is full.
+    """
+    leg = run.leg(leg_name)
+    settings = read_settings(run)
+    names = read_names(settings)
+    jobs = read_jobs(leg)
+    # A pass that found nothing to do, or whose jobs never ended, leaves the last figures as are.
+    plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
+    last = [job for job in jobs if job.plan == plan]
+    tally = _write_images(run, leg, names, plan)
+    metrics = _metrics(
+        run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted)
+    )
+    fsio.write_json(leg.metrics_json, metrics, indent=2)
+    return _summary(leg, metrics)
+
+
+def _submitted(leg: Leg, plan: str | None, submitted: float | None) -> float | None:
+    if submitted is not None:
+        return submitted
+    try:
+        before = fsio.read_json(leg.metrics_json)
+        if before["times"]["plan"] == plan:
+            return float(before["times"]["submitted"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
+
+
+def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) -> Tally:
+    digest = read_digest(run)
+    entries = list(manifest.read(run.manifest))
+    ids = image_ids(entries)
+    categories = category_ids(names)
+    tally = Tally()
+    records = read_records(leg, (entry.key for entry in entries if entry.skip is None))
+    with (
+        fsio.atomic_file(leg.predictions) as predictions,
+        fsio.atomic_file(leg.metrics_csv) as table,
+    ):
+        predictions.write(b"[")
+        write_row = _csv_writer(table)
+        write_row(_CSV_COLUMNS)
+        for entry, image_id in zip(entries, ids, strict=True):
+            record = next(records) if entry.skip is None else None
+            # A record of another version of the file or of other settings is none.
+            if record is not None and (
+                record.settings_digest != digest
+                or (record.size, record.mtime_ns) != (entry.size, entry.mtime_ns)
+            ):
+                record = None
+            status = _count(tally, entry, record, plan)
+            write_row(_csv_row(entry, record, status))
+            if record is None or status != "ok":
+                continue
+            for line in _predictions(entry, record, image_id, categories):
+                predictions.write((b"\n" if tally.detections == 0 else b",\n") + line)
+                tally.detections += 1
+            tally.per_class.update(detection.class_id for detection in record.detections)
+        predictions.write(b"\n]\n")
+    return tally
+
+
+def _count(tally: Tally, entry: Entry, record: Record | None, plan: str | None) -> str:
+    if entry.skip is not None:
+        tally.skipped += 1
+        tally.failures.append({"path": entry.path, "status": "skipped", "reason": entry.skip})
+        return "skipped"
+    if record is None:
+        tally.missing.append(entry.path)
+        return "missing"
+    if plan is not None and record.job.startswith(f"{plan}-"):
+        tally.processed += 1
+    else:
+        tally.resumed += 1
+    if record.error is not None:
+        tally.failed += 1
+        tally.failures.append({"path": entry.path, "status": "failed", "reason": record.error})
+        return "failed"
+    tally.ok += 1
+    return "ok"
+
+
+def _csv_writer(file: BinaryIO) -> Callable[[Iterable[object]], None]:
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+
+    def write(row: Iterable[object]) -> None:
+        writer.writerow(row)
+        # A name that is not UTF-8 goes out as the bytes it came as.
+        file.write(buffer.getvalue().encode("utf-8", "surrogateescape"))
+        buffer.seek(0)
+        buffer.truncate()
+
+    return write
+
+
+def _csv_row(entry: Entry, record: Record | None, status: str) -> list[object]:
+    if record is None:
+        return [entry.path, status, *[""] * (len(_CSV_COLUMNS) - 3), entry.skip or ""]
+    times = [record.times.get(f"{stage}_ms", "") for stage in STAGES]
+    size = [record.width, record.height] if record.width else ["", ""]
+    found = [len(record.detections), *times, record.host, record.slot, record.error or ""]
+    return [entry.path, status, *size, *found]
+
+
+def _predictions(
+    entry: Entry, record: Record, image_id: int, categories: Sequence[int]
+) -> Iterator[bytes]:
+    for class_id, score, (x1, y1, x2, y2) in record.detections:
+        yield fsio.dumps(
+            {
+                "image_id": image_id,
+                "file_name": entry.path,
+                "category_id": categories[class_id] if class_id < len(categories) else class_id,
+                "bbox": [round(x1, 3), round(y1, 3), round(x2 - x1, 3), round(y2 - y1, 3)],
+                "score": round(score, 5),
+            }
+        ).encode("ascii")
+
+
+def _metrics(
+    run: Run,
+    leg_name: str,
+    settings: dict[str, Any],
+    names: Sequence[str],
+    tally: Tally,
+    jobs: Sequence[JobReport],
+    submitted: float | None,
+) -> dict[str, Any]:
+    times = times_of(jobs, submitted)
+    wall = times["wall_seconds"]
+    categories = category_ids(names)
+    slots = slots_of(jobs)
+    return {
+        "run_id": run.run_id,
+        "mode": settings.get("mode"),
+        "leg": leg_name,
+        "settings": settings,
+        "weights": {k: v for k, v in settings.items() if k.startswith("weights")},
+        "counts": {
+            "images": tally.images,
+            "ok": tally.ok,
+            "failed": tally.failed,
+            "skipped": tally.skipped,
+            "missing": len(tally.missing),
+            "detections": tally.detections,
+            "resumed": tally.resumed,
+            "processed": tally.processed,
+        },
+        "detections_per_class": {
+            names[c] if c < len(names) else str(c): n for c, n in sorted(tally.per_class.items())
+        },
+        "categories": [{"id": i, "name": n} for i, n in zip(categories, names, strict=True)],
+        "failures": tally.failures,
+        "missing": tally.missing,
+        "times": {
+            "plan": jobs[0].plan if jobs else None,
+            "covers": "the newest pass only: images that an earlier pass did are in "
+            "counts.resumed, not in these times",
+            **times,
+        },
+        "images_per_second": round(tally.processed / wall, 3) if wall else None,
+        "slots": slots,
+        "jobs": [asdict(job) for job in jobs],
+        "threads": sorted({job.threads for job in jobs}),
+        "cpu_models": sorted({job.cpu_model for job in jobs if job.cpu_model}),
+        "versions": {"collect": [__version__], **versions_of(jobs)},
+    }
+
+
+def _summary(leg: Leg, metrics: dict[str, Any]) -> dict[str, Any]:
+    failures, missing = metrics["failures"], metrics["missing"]
+    return {
+        "run_id": metrics["run_id"],
+        "leg": metrics["leg"],
+        **metrics["counts"],
+        "images_per_second": metrics["images_per_second"],
+        "wall_seconds": metrics["times"]["wall_seconds"],
+        "submit_to_end_seconds": metrics["times"]["submit_to_end_seconds"],
+        "slots": len(metrics["slots"]),
+        "failures": failures[:SHOWN],
+        "failures_not_shown": max(len(failures) - SHOWN, 0),
+        "missing_paths": missing[:SHOWN],
+        "predictions": str(leg.predictions),
+        "metrics_json": str(leg.metrics_json),
+        "metrics_csv": str(leg.metrics_csv),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write a leg's results and print a summary as JSON; exit code 3 if images are missing."""
+    parser = argparse.ArgumentParser(prog="yolo.collect", description=__doc__)
+    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
+    parser.add_argument("--leg", choices=LEGS, required=True)
+    parser.add_argument("--submitted", type=float, help="when it was submitted, epoch seconds")
+    args = parser.parse_args(argv)
+    summary = collect(run_at(args.run_dir), args.leg, args.submitted)
+    print(fsio.dumps(summary))
+    if summary["missing"]:
+        shown = ", ".join(summary["missing_paths"])
+        error = YoloError(
+            f"{summary['missing']} of {summary['images']} images have no result", shown,
+            remedy="run the same run_id again: only what is missing or failed is done",
+        )  # fmt: skip
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return EXIT_MISSING
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

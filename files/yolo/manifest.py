@@ -1,0 +1,221 @@
+"""List a folder of images: one entry a file, the same order and names every time.
+
+The manifest decides what a run is about: an image is planned, found again and reported by its
+entry. What can't be an image is listed too, with the reason, so that nothing vanishes silently.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import stat
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import YoloError, run_cli
+from .fsio import dumps, write_jsonl
+from .layout import IMAGE_SUFFIXES, image_key
+from .records import Entry
+
+_EXPECTED = " ".join(IMAGE_SUFFIXES)
+_IGNORED_NAMES = (b"__macosx", b"thumbs.db")
+_NAME_MAX = 255  # bytes; of ext4, XFS and NFS
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a folder holds.
+
+    Attributes:
+        entries: Sorted by the bytes of their paths; ``index`` counts them from 0.
+        ignored: Hidden files and folders, ``__MACOSX`` and ``Thumbs.db``, not looked into.
+    """
+
+    entries: tuple[Entry, ...]
+    ignored: int = 0
+
+    @property
+    def images(self) -> Iterator[Entry]:
+        """The entries that may be images."""
+        return (entry for entry in self.entries if entry.skip is None)
+
+    def summary(self) -> dict[str, int]:
+        """Return ``count``, ``skipped``, ``ignored`` and ``bytes`` (of the images)."""
+        sizes = [entry.size for entry in self.images]
+        return {
+            "count": len(sizes),
+            "skipped": len(self.entries) - len(sizes),
+            "ignored": self.ignored,
+            "bytes": sum(sizes),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    path: bytes
+    size: int = 0
+    mtime_ns: int = 0
+    skip: str | None = None
+
+
+def decode(path: bytes) -> str:
+    """Return a path as text; bytes that are not UTF-8 become surrogates.
+
+    Explicitly, because ``os.fsdecode`` follows the locale and the key of an image may not.
+    """
+    return path.decode("utf-8", "surrogateescape")
+
+
+def encode(path: str) -> bytes:
+    """Undo :func:`decode`."""
+    return path.encode("utf-8", "surrogateescape")
+
+
+def build(root: str | os.PathLike[str]) -> Manifest:
+    """List all files below ``root``.
+
+    Links to files are followed; links to folders are listed with a reason, not followed.
+
+    Raises:
+        YoloError: ``root`` is not a folder that can be read.
+    """
+    base = os.fsencode(root)
+    try:
+        found, ignored = _walk(base)
+    except OSError as error:
+        raise YoloError(
+            f"can't read the folder of images ({error.strerror})",
+            os.fspath(root),
+            "a folder",
+            "check the path given as images= and who may read it",
+        ) from None
+    return Manifest(tuple(_entries(found)), ignored)
+
+
+def build_single(path: str | os.PathLike[str]) -> Manifest:
+    """Return the manifest of the folder of ``path`` as if that one file were all it holds."""
+    file = os.fsencode(path)
+    return Manifest(tuple(_entries([_look(file, os.path.basename(file))])))
+
+
+def _walk(base: bytes) -> tuple[list[_Found], int]:
+    found: list[_Found] = []
+    ignored = 0
+    folders = [b""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(base, folder)) as scan:
+                items = list(scan)
+        except OSError as error:
+            if not folder:
+                raise
+            found.append(_Found(folder, skip=f"folder can't be read: {error.strerror}"))
+            continue
+        for item in items:
+            relpath = os.path.join(folder, item.name)
+            if item.name.startswith(b".") or item.name.lower() in _IGNORED_NAMES:
+                ignored += 1
+            elif item.is_dir(follow_symlinks=False):
+                folders.append(relpath)
+            else:
+                found.append(_look(item.path, relpath))
+    return found, ignored
+
+
+def _look(file: bytes, relpath: bytes) -> _Found:
+    try:
+        info = os.stat(file)
+    except OSError as error:
+        broken = os.path.islink(file)
+        what = "broken link" if broken else "can't be read"
+        return _Found(relpath, skip=f"{what}: {error.strerror}")
+    if stat.S_ISDIR(info.st_mode):
+        return _Found(relpath, skip="link to a folder: links to folders are not followed")
+    if not stat.S_ISREG(info.st_mode):
+        return _Found(relpath, skip="not an image: not a regular file")
+    return _Found(relpath, info.st_size, info.st_mtime_ns, _reason(file, relpath, info.st_size))
+
+
+def _reason(file: bytes, relpath: bytes, size: int) -> str | None:
+    suffix = decode(os.path.splitext(relpath)[1]).lower()
+    if suffix not in IMAGE_SUFFIXES:
+        what = f"suffix {suffix}" if suffix else "no suffix"
+        return f"not an image: {what}, expected one of {_EXPECTED}"
+    if size == 0:
+        return "empty file: 0 bytes"
+    if not os.access(file, os.R_OK):
+        return "can't be read: Permission denied"
+    return None
+
+
+def _entries(found: Iterable[_Found]) -> Iterator[Entry]:
+    files = sorted(found, key=lambda item: item.path)
+    images = {
+        item.path
+        for item in files
+        if decode(os.path.splitext(item.path)[1]).lower() in IMAGE_SUFFIXES
+    }
+    stems = Counter(os.path.splitext(path)[0] for path in images)
+    for index, item in enumerate(files):
+        stem = os.path.splitext(item.path)[0]
+        # The second case: beside a.jpg and a.png, whose labels carry their full names, the label
+        # of a.jpg.jpg would be a.jpg.txt too.
+        clash = stems[stem] > 1 or stem in images
+        path = decode(item.path)
+        key = image_key(path)
+        label = _shorten(item.path if clash else stem, key)
+        yield Entry(index, key, path, decode(label), item.size, item.mtime_ns, item.skip)
+
+
+def _shorten(stem: bytes, key: str) -> bytes:
+    folder, name = os.path.split(stem)
+    if len(name) + len(b".txt") > _NAME_MAX:
+        tail = f"-{key}".encode("ascii")
+        kept = name[: _NAME_MAX - len(b".txt") - len(tail)]
+        # Not in the middle of a character.
+        name = kept.decode("utf-8", "ignore").encode("utf-8") + tail
+    return os.path.join(folder, name) + b".txt"
+
+
+def write(manifest: Manifest, path: str | os.PathLike[str]) -> None:
+    """Write the manifest, one entry a line."""
+    write_jsonl(path, ({n: getattr(e, n) for n in e.__slots__} for e in manifest.entries))
+
+
+def read(path: str | os.PathLike[str]) -> Iterator[Entry]:
+    """Yield the entries of a manifest or a chunk.
+
+    Raises:
+        YoloError: A line is not an entry.
+        OSError: The file can't be read.
+    """
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                yield Entry.from_json(line)
+            except ValueError as error:
+                raise YoloError(
+                    f"not a manifest entry ({error})",
+                    f"{Path(path)} line {number}",
+                    remedy="remove that file and run again: the manifest is made anew",
+                ) from None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the manifest of a folder and print its summary as JSON."""
+    parser = argparse.ArgumentParser(prog="yolo.manifest", description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of images")
+    parser.add_argument("--out", type=Path, required=True, help="manifest to write")
+    args = parser.parse_args(argv)
+    manifest = build(args.folder)
+    write(manifest, args.out)
+    print(dumps({"manifest": os.path.abspath(args.out), **manifest.summary()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

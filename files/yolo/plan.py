@@ -1,0 +1,330 @@
+"""Plan a pass: which images still need work, and which job does which of them.
+
+An image is done when its record is good and belongs to that very file (size and modification
+time) and to the run's settings. The rest is cut into chunks, one job each. Runs on the submit
+host as the job user.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from . import fsio
+from .errors import YoloError, run_cli
+from .layout import LEGS, Leg, Run, chunk_name, plan_name
+from .records import Record, settings_digest
+
+CHUNKS_PER_SLOT = 4
+"""Chunks that each slot should get: a slow one then leaves its share to the others."""
+
+MAX_CHUNK_SIZE = 64
+"""Images a chunk, at most, unless asked otherwise: what a lost host costs, at most."""
+
+_READERS = 8  # records read at once: on NFS most of the time is waiting for the server
+_TODO, _DONE, _FAILED, _SKIPPED = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A pass over the images that need work.
+
+    Attributes:
+        plan: Name, ``p001``; None when there is nothing to do.
+        chunks: Number of chunks.
+        images: Images in them.
+        done_before: Images that had a good result already.
+        failed_before: Images that failed before and are tried again.
+        skipped: Files that can't be images.
+        queue: Path of the queue file; None when there is nothing to do.
+    """
+
+    plan: str | None
+    chunks: int
+    images: int
+    done_before: int
+    failed_before: int
+    skipped: int
+    queue: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the records of a leg say, for one settings digest.
+
+    Attributes:
+        good: Fingerprint (:func:`_fingerprint`) of the input behind each good record, by key.
+        failed: Fingerprint of the input behind each record of a failure, by key.
+    """
+
+    good: dict[bytes, int]
+    failed: dict[bytes, int]
+
+
+def chunk_sizes(images: int, slots: int, chunk_size: int | None = None) -> list[int]:
+    """Return the sizes of the chunks, which differ by at most 1.
+
+    Args:
+        images: Images to do.
+        slots: Slots of the pool.
+        chunk_size: Images a chunk, at most; by default such that each slot gets
+            :data:`CHUNKS_PER_SLOT` chunks, and not more than :data:`MAX_CHUNK_SIZE`.
+
+    Raises:
+        YoloError: ``slots`` or ``chunk_size`` is below 1.
+    """
+    if slots < 1:
+        raise YoloError("no slots to plan for", slots, "a number above 0", "see condor_status")
+    if chunk_size is None:
+        chunk_size = min(max(-(-images // (slots * CHUNKS_PER_SLOT)), 1), MAX_CHUNK_SIZE)
+    if chunk_size < 1:
+        raise YoloError("bad chunk size", chunk_size, "a number above 0")
+    count = -(-images // chunk_size)
+    if count == 0:
+        return []
+    size, larger = divmod(images, count)
+    return [size + 1] * larger + [size] * (count - larger)
+
+
+def read_done(leg: Leg, digest: str) -> Done:
+    """Read all records of a leg in one pass over their directories.
+
+    A record that can't be read counts as none: its image is done again.
+    """
+    done = Done({}, {})
+    try:
+        with os.scandir(leg.records_dir) as scan:
+            folders = [item.path for item in scan if item.is_dir()]
+    except FileNotFoundError:
+        return done
+    with ThreadPoolExecutor(_READERS) as pool:
+        for records in pool.map(_read_folder, folders):
+            for record in records:
+                if record.settings_digest == digest:
+                    kept = done.failed if record.error is not None else done.good
+                    kept[_key(record.key)] = _fingerprint(record.size, record.mtime_ns)
+    return done
+
+
+def _read_folder(folder: str) -> list[Record]:
+    records = []
+    with os.scandir(folder) as scan:
+        items = [(item.name, item.path) for item in scan]
+    for name, path in items:
+        if name.startswith(fsio.TEMP_PREFIX):
+            continue
+        try:
+            with open(path, "rb") as file:
+                record = Record.from_json(file.read())
+        except (OSError, ValueError):
+            continue
+        if name == f"{record.key}.json":
+            records.append(record)
+    return records
+
+
+def _key(key: str) -> bytes:
+    return bytes.fromhex(key)
+
+
+def _fingerprint(size: int, mtime_ns: int) -> int:
+    # One number instead of two in a container: a million of them must fit.
+    return hash((size, mtime_ns))
+
+
+def _read_lines(manifest: Path) -> Iterator[bytes]:
+    with open(manifest, "rb") as file:
+        yield from file
+
+
+def classify(manifest: Path, done: Done) -> bytearray:
+    """Return the state of each line of the manifest, one byte a line.
+
+    Raises:
+        YoloError: A line is not a manifest entry.
+    """
+    states = bytearray()
+    for line in _read_lines(manifest):
+        try:
+            key, size, mtime_ns, skipped = parse_line(line)
+        except (ValueError, TypeError, KeyError) as error:
+            raise YoloError(
+                f"not a manifest entry ({error})",
+                f"{manifest} line {len(states) + 1}",
+                remedy="remove that file and run again: the manifest is made anew",
+            ) from None
+        fingerprint = _fingerprint(size, mtime_ns)
+        if skipped:
+            states.append(_SKIPPED)
+        elif done.good.get(key) == fingerprint:
+            states.append(_DONE)
+        elif done.failed.get(key) == fingerprint:
+            states.append(_FAILED)
+        else:
+            states.append(_TODO)
+    return states
+
+
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_LINE = re.compile(
+    rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
+    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (_STRING, _STRING, _STRING)
+)
+
+
+def parse_line(line: bytes) -> tuple[bytes, int, int, bool]:
+    """Return the key, size, modification time and whether to skip it, of a manifest's line.
+
+    Raises:
+        ValueError, TypeError, KeyError: It is not a manifest entry.
+    """
+    # Three times as fast as JSON, for lines as this package writes them.
+    if match := _LINE.fullmatch(line):
+        key, size, mtime_ns, skip = match.groups()
+        return bytes.fromhex(key.decode("ascii")), int(size), int(mtime_ns), skip is not None
+    entry = json.loads(line)
+    values = int(entry["size"]), int(entry["mtime_ns"])
+    return _key(entry["key"]), *values, entry["skip"] is not None
+
+
+def make_plan(
+    run: Run, leg_name: str, slots: int, chunk_size: int | None = None, single_chunk: bool = False
+) -> Plan:
+    """Write the next plan of a leg, unless nothing is left to do.
+
+    Args:
+        run: The run; its manifest and settings must be there.
+        leg_name: ``parallel`` or ``single``.
+        slots: Slots of the pool.
+        chunk_size: Images a chunk, at most; by the default rule if None.
+        single_chunk: Put all images into one chunk.
+
+    Raises:
+        YoloError: The manifest or the settings are damaged, or an argument is out of range.
+        OSError: A file can't be read or written.
+    """
+    leg = run.leg(leg_name)
+    states = classify(run.manifest, read_done(leg, read_digest(run)))
+    images = states.count(_TODO) + states.count(_FAILED)
+    sizes = chunk_sizes(images, slots, max(images, 1) if single_chunk else chunk_size)
+    done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
+    if not sizes:
+        return Plan(None, 0, 0, done, failed, skipped)
+    for folder in (leg.progress_dir, leg.jobs_dir, leg.logs_dir, leg.records_dir, leg.chunks):
+        folder.mkdir(parents=True, exist_ok=True)
+    temp = leg.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"
+    temp.mkdir()
+    try:
+        _write_chunks(run.manifest, states, sizes, temp)
+        number = _last_plan(leg) + 1
+        while True:
+            name = plan_name(number)
+            queue = leg.queue(name)
+            plan = Plan(name, len(sizes), images, done, failed, skipped, str(queue))
+            # No fsync and no renames here: the folder as a whole takes its name at the end.
+            paths = [leg.chunk(name, chunk_name(i)) for i in range(len(sizes))]
+            (temp / queue.name).write_text("".join(f"{path}\n" for path in paths))
+            (temp / leg.plan_summary(name).name).write_text(fsio.dumps(asdict(plan)) + "\n")
+            try:
+                temp.rename(leg.plan(name))
+            except OSError:
+                # Another plan was made meanwhile: a folder that is not empty can't be replaced.
+                if not leg.plan(name).exists():
+                    raise
+                number += 1
+            else:
+                return plan
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise
+
+
+def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:
+    todo = (
+        line
+        for line, state in zip(_read_lines(manifest), states, strict=True)
+        if state in (_TODO, _FAILED)
+    )
+    for number, size in enumerate(sizes):
+        with open(folder / f"{chunk_name(number)}.jsonl", "wb") as file:
+            file.writelines(next(todo) for _ in range(size))
+
+
+def _last_plan(leg: Leg) -> int:
+    numbers = (re.fullmatch(r"p(\d{3,})", name) for name in os.listdir(leg.chunks))
+    return max((int(match[1]) for match in numbers if match), default=0)
+
+
+def last_plan(leg: Leg) -> str | None:
+    """Return the name of a leg's newest plan, or None if it has none."""
+    try:
+        number = _last_plan(leg)
+    except FileNotFoundError:
+        return None
+    return plan_name(number) if number else None
+
+
+def read_settings(run: Run) -> dict[str, Any]:
+    """Return the settings of a run.
+
+    Raises:
+        YoloError: They are damaged.
+        OSError: They can't be read.
+    """
+    try:
+        settings = fsio.read_json(run.settings)
+    except ValueError as error:
+        raise YoloError(f"the run's settings are damaged ({error})", run.settings) from None
+    if not isinstance(settings, dict):
+        raise YoloError("the run's settings are damaged", run.settings, "a JSON object")
+    return settings
+
+
+def read_digest(run: Run) -> str:
+    """Return the settings digest of a run.
+
+    Raises:
+        YoloError: The settings are damaged or lack a value.
+        OSError: They can't be read.
+    """
+    try:
+        return settings_digest(read_settings(run))
+    except KeyError as error:
+        raise YoloError("the run's settings lack a value", f"{run.settings}: {error}") from None
+    except (TypeError, ValueError) as error:
+        raise YoloError(f"the run's settings are damaged ({error})", run.settings) from None
+
+
+def run_at(path: Path) -> Run:
+    """Return the run in a folder given on a command line, as an absolute path."""
+    return Run(Path(os.path.abspath(path)))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the next plan and print it as JSON."""
+    parser = argparse.ArgumentParser(prog="yolo.plan", description=__doc__)
+    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
+    parser.add_argument("--leg", choices=LEGS, required=True)
+    parser.add_argument("--slots", type=int, required=True, help="slots of the pool")
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--chunk-size", type=int, help="images a chunk, at most")
+    size.add_argument("--single-chunk", action="store_true", help="all images in one chunk")
+    args = parser.parse_args(argv)
+    run = run_at(args.run_dir)
+    plan = make_plan(run, args.leg, args.slots, args.chunk_size, args.single_chunk)
+    print(fsio.dumps(asdict(plan)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,271 @@
+"""What the parts hand to each other through files: manifest entries, records, reports.
+
+All of them are JSON; the dataclasses here are the only readers and writers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from .fsio import dumps
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+DIGEST_LENGTH = 16
+STAGES = ("read", "infer", "draw", "write")
+"""What is timed for each image, in milliseconds as ``<stage>_ms``."""
+
+
+class Detection(NamedTuple):
+    """One object found in an image.
+
+    Attributes:
+        class_id: Index of the class in the model's names.
+        score: Confidence, 0 to 1.
+        box: x1, y1, x2, y2 in pixels of the original image, origin at its top left.
+    """
+
+    class_id: int
+    score: float
+    box: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the manifest, and of a chunk.
+
+    Attributes:
+        index: Position in the manifest, from 0.
+        key: ``layout.image_key(path)``.
+        path: Path relative to the input folder; undecodable bytes as surrogates.
+        label: Path of its label file relative to ``labels/``.
+        size: Bytes.
+        mtime_ns: Modification time, nanoseconds since the epoch.
+        skip: Why this file can't be an image, or None.
+    """
+
+    index: int
+    key: str
+    path: str
+    label: str
+    size: int
+    mtime_ns: int
+    skip: str | None = None
+
+    def to_json(self) -> str:
+        """Return the entry as one line of JSON, without the newline."""
+        return dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Entry:
+        """Return the entry in a line of the manifest.
+
+        Raises:
+            ValueError: The line is not a manifest entry.
+        """
+        return _build(cls, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What became of one image.
+
+    Attributes:
+        key: Key of the image.
+        path: Path relative to the input folder.
+        size: Bytes of the input, as in the manifest entry that the job worked from.
+        mtime_ns: Its modification time, as in that entry.
+        settings_digest: :func:`settings_digest` of the run's settings.
+        width: Pixels of the original image; 0 when it could not be read.
+        height: Pixels of the original image; 0 when it could not be read.
+        detections: Highest score first; empty when it failed.
+        error: Why the image failed, in one line, or None.
+        times: Milliseconds: ``read_ms``, ``infer_ms``, ``draw_ms``, ``write_ms``.
+        host: Execute host.
+        slot: Slot on that host, e.g. ``slot1_1``.
+        job: ``<plan>-<chunk>``.
+    """
+
+    key: str
+    path: str
+    size: int
+    mtime_ns: int
+    settings_digest: str
+    width: int = 0
+    height: int = 0
+    detections: tuple[Detection, ...] = ()
+    error: str | None = None
+    times: dict[str, float] = field(default_factory=dict)
+    host: str = ""
+    slot: str = ""
+    job: str = ""
+
+    def to_json(self) -> str:
+        """Return the record as compact JSON; a detection is [class, score, x1, y1, x2, y2].
+
+        Floats are written so that they read back exactly.
+
+        Raises:
+            ValueError: A number is NaN or infinite.
+        """
+        value = {f.name: getattr(self, f.name) for f in fields(self)}
+        value["detections"] = [[d.class_id, d.score, *d.box] for d in self.detections]
+        return dumps(value)
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Record:
+        """Return the record in ``text``.
+
+        Raises:
+            ValueError: The text is not a record, e.g. because it is cut short.
+        """
+        value = _load(text)
+        try:
+            value["detections"] = tuple(
+                Detection(int(c), float(s), (float(x1), float(y1), float(x2), float(y2)))
+                for c, s, x1, y1, x2, y2 in value.get("detections", ())
+            )
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"not a record: detections: {error}") from None
+        return _build(cls, value)
+
+    def matches(self, entry: Entry, digest: str) -> bool:
+        """Whether this is a good result for that very file under those settings."""
+        return (
+            self.error is None
+            and self.settings_digest == digest
+            and self.size == entry.size
+            and self.mtime_ns == entry.mtime_ns
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Heartbeat of a job, replaced at most once a second.
+
+    Attributes:
+        done: Images finished so far, failed ones included.
+        total: Images of the chunk.
+        failed: Images that failed so far.
+        host: Execute host.
+        updated: Seconds since the epoch.
+    """
+
+    done: int
+    total: int
+    failed: int = 0
+    host: str = ""
+    updated: float = 0.0
+
+    def to_json(self) -> str:
+        """Return the heartbeat as compact JSON."""
+        return dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Progress:
+        """Return the heartbeat in ``text``.
+
+        Raises:
+            ValueError: The text is not a heartbeat.
+        """
+        return _build(cls, text)
+
+
+@dataclass(frozen=True, slots=True)
+class JobReport:
+    """What a job writes about itself at its end.
+
+    Attributes:
+        plan: Plan of its chunk.
+        chunk: Its chunk.
+        host: Execute host.
+        slot: Slot on that host.
+        cpus: CPUs of the slot.
+        threads: Threads that the engine was given.
+        start: When the job's process began, seconds since the epoch.
+        end: When its last image was done, seconds since the epoch.
+        seconds: Sums over the job: ``start`` (imports and loading the model), ``read``,
+            ``infer``, ``draw``, ``write``.
+        images: Images of the chunk, failed ones included.
+        failed: Images that failed.
+        cpu_model: Name of the CPU.
+        versions: Versions by name, e.g. python, openvino, opencv, numpy, yolo.
+    """
+
+    plan: str
+    chunk: str
+    host: str
+    slot: str
+    cpus: int
+    threads: int
+    start: float
+    end: float
+    seconds: dict[str, float]
+    images: int
+    failed: int = 0
+    cpu_model: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the report as compact JSON."""
+        return dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> JobReport:
+        """Return the report in ``text``.
+
+        Raises:
+            ValueError: The text is not a job's report.
+        """
+        return _build(cls, text)
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return 16 hex digits that change when the settings of a run change its results.
+
+    Args:
+        settings: The run's settings (``run.json``). Used: ``conf``, ``iou``, ``imgsz``,
+            ``classes`` (null or empty: all; order and repeats don't count), ``max_det``,
+            ``save_images`` (default true) and the model: ``weights_id`` if given, else the name
+            of the directory above ``model_dir``.
+
+    Raises:
+        KeyError: A setting is missing.
+    """
+    model = settings.get("weights_id") or PurePath(settings["model_dir"]).parent.name
+    value = {
+        "conf": float(settings["conf"]),
+        "iou": float(settings["iou"]),
+        "imgsz": int(settings["imgsz"]),
+        "classes": sorted({str(c) for c in settings.get("classes") or ()}),
+        "max_det": int(settings["max_det"]),
+        "save_images": bool(settings.get("save_images", True)),
+        "model": str(model),
+    }
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGEST_LENGTH]
+
+
+def _load(text: str | bytes) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"expected a JSON object, got {type(value).__name__}")
+    return value
+
+
+def _build(cls: type[T], source: str | bytes | dict[str, Any]) -> T:
+    value = source if isinstance(source, dict) else _load(source)
+    names = [f.name for f in fields(cls)]
+    try:
+        # Unknown names are left out, so that an older reader survives a newer writer.
+        return cls(**{name: value[name] for name in names if name in value})
+    except TypeError as error:
+        raise ValueError(f"not a {cls.__name__}: {error}") from None

@@ -1,0 +1,127 @@
+"""Ansible action: look at a run until it has ended, with a line that moves.
+
+Ansible prints nothing while a task runs, and `until` prints a retry as if it were a failure. This action asks the
+host for the run's status again and again and shows it: in a terminal one line that is rewritten, elsewhere a new line
+now and then.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+display = Display()
+
+SECONDS_BETWEEN_LINES = 5.0
+"""In a log, how often a changed line is printed."""
+
+
+class MovingLine:
+    """Shows the newest of many lines.
+
+    Args:
+        show: Takes a text and whether a newline follows it.
+        terminal: Whether a carriage return goes back to the start of the line.
+        clock: Seconds of a monotonic clock.
+    """
+
+    def __init__(
+        self,
+        show: Callable[[str, bool], None],
+        terminal: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._show = show
+        self._terminal = terminal
+        self._clock = clock
+        self._last = ""
+        self._printed_at = float("-inf")
+
+    def update(self, line: str) -> None:
+        """Show a line in place of the one before."""
+        if self._terminal:
+            self._show("\r" + line.ljust(len(self._last)), False)
+            self._last = line
+        elif line != self._last and self._clock() - self._printed_at >= SECONDS_BETWEEN_LINES:
+            self._show(line, True)
+            self._last = line
+            self._printed_at = self._clock()
+
+    def finish(self, line: str) -> None:
+        """Show the last line and leave it there."""
+        if self._terminal:
+            self._show("\r" + line.ljust(len(self._last)), True)
+        elif line != self._last:
+            self._show(line, True)
+
+
+class ActionModule(ActionBase):
+    """`watch_run: {command: [...], time_limit: 3600, every: 1}`.
+
+    The command prints a status as JSON: `state` (waiting, done, failed), `line`, `reason`, `remedy`.
+    """
+
+    TRANSFERS_FILES = False
+    _requires_connection = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Wait; the result holds the last status."""
+        result = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            {
+                "command": {"type": "list", "elements": "str", "required": True},
+                "environment": {"type": "dict", "default": {}},
+                "time_limit": {"type": "int", "required": True},
+                "every": {"type": "float", "default": 1.0},
+            }
+        )
+        assignments = [f"{name}={value}" for name, value in arguments["environment"].items()]
+        command = shlex.join(["env", *assignments, *arguments["command"]])
+        line = MovingLine(
+            lambda text, newline: display.display(text, newline=newline), sys.stdout.isatty()
+        )
+        deadline = time.monotonic() + arguments["time_limit"]
+        warned = None
+        while True:
+            status = self._look(command)
+            if status["state"] != "waiting":
+                line.finish(status["line"])
+                break
+            line.update(status["line"])
+            if status.get("reason") and status["reason"] != warned:
+                warned = status["reason"]
+                display.warning(f"{warned}; {status.get('remedy') or ''}")
+            if time.monotonic() > deadline:
+                line.finish(status["line"])
+                status["state"] = "failed"
+                status["reason"] = f"the run has not ended after {arguments['time_limit']} s"
+                status["remedy"] = (
+                    "what is done is kept: run the same run_id again, "
+                    "with a larger -e time_limit=SECONDS"
+                )
+                break
+            time.sleep(arguments["every"])
+        result.update(changed=True, status=status)
+        if status["state"] == "failed":
+            result.update(failed=True, msg=f"{status['reason']}. Remedy: {status['remedy']}")
+        return result
+
+    def _look(self, command: str) -> dict[str, Any]:
+        answer = self._low_level_execute_command(command)
+        if answer["rc"] != 0:
+            said = (answer["stderr"] or answer["stdout"]).strip()
+            raise AnsibleActionFail(f"Failed to see the run's status (exit {answer['rc']}): {said}")
+        try:
+            return json.loads(answer["stdout"].strip().splitlines()[-1])
+        except (IndexError, ValueError) as error:
+            raise AnsibleActionFail(
+                f"Failed to read the run's status: {error}; it was: {answer['stdout'][:300]!r}"
+            ) from error

@@ -1,0 +1,94 @@
+#!/bin/bash
+# Builds the base image of the local hosts: Debian's user-mode kernel (the runtime) and one root
+# filesystem that every host boots from through a copy-on-write disk. This file is the whole recipe:
+# the role rebuilds the image when it, or an argument, changes.
+#
+# Usage: build-image.sh DEST SUITE DISK_SIZE PACKAGE,PACKAGE,...
+# DEST appears only when it is complete: everything is made beside it and renamed at the end.
+set -euo pipefail
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
+
+dest=$1 suite=$2 disk_size=$3 packages=$4
+partial="$dest.partial"
+root="$partial/root"
+
+# One build at a time; a second one waits and then finds the work done.
+mkdir -p "$(dirname "$dest")"
+exec 9> "$(dirname "$dest")/build.lock"
+flock 9
+[ -e "$dest" ] && exit 0
+
+# mmdebstrap mounts /proc and /dev in the new root. In a mount namespace of its own, these go when the
+# build goes, even by SIGKILL, so the clean-up below can never reach the machine's /dev.
+if [ -z "${IN_NAMESPACE:-}" ]; then
+    IN_NAMESPACE=1 exec unshare --mount --propagation private -- "$BASH" "$0" "$@"
+fi
+
+rm -rf --one-file-system "$partial"
+mkdir -p "$partial"
+
+# Debian's default archive, verified with Debian's own keyring (present on Ubuntu too, from its package).
+mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists \
+    --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/doc/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --dpkgopt='force-unsafe-io' \
+    --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
+    --include="user-mode-linux,$packages" "$suite" "$root"
+
+# The runtime: the kernel and the two libraries it needs, so that it starts on any distribution whatever its glibc.
+runtime="$partial/runtime"
+mkdir -p "$runtime"/{dev,proc,image,host,lib64,lib/x86_64-linux-gnu}
+mv "$root/usr/bin/linux.uml" "$runtime/"
+cp -L "$root/lib64/ld-linux-x86-64.so.2" "$runtime/lib64/"
+cp -L "$root/lib/x86_64-linux-gnu/libc.so.6" "$runtime/lib/x86_64-linux-gnu/"
+
+# The kernel's modules come with their dependency index: where modprobe looks is all that is missing.
+mkdir -p "$root/usr/lib/modules"
+mv "$root"/usr/lib/uml/modules/* "$root/usr/lib/modules/"
+
+# Like Debian's EC2 image: a user `admin` with sudo and no password; what is the host's own comes at its first boot.
+chroot "$root" useradd --create-home --uid 1000 --shell /bin/bash admin
+install -m 0440 /dev/stdin "$root/etc/sudoers.d/admin" <<< 'admin ALL=(ALL) NOPASSWD:ALL'
+rm -f "$root/etc/hostname" "$root"/etc/ssh/ssh_host_*
+: > "$root/etc/machine-id"
+echo '/dev/ubda / ext4 defaults,noatime 0 1' > "$root/etc/fstab"
+
+cat > "$root/etc/systemd/system/local-seed.service" <<'UNIT'
+[Unit]
+Description=Unpack what is this host's own (network, names, keys) on its first boot
+DefaultDependencies=no
+After=systemd-remount-fs.service local-fs.target
+Before=sysinit.target systemd-networkd.service network-pre.target
+ConditionPathExists=!/var/lib/local-seed.done
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/bin/tar --extract --file=/dev/ubdb --directory=/ --no-overwrite-dir --numeric-owner
+ExecStart=/usr/bin/touch /var/lib/local-seed.done
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+
+mkdir -p "$root/etc/systemd/system/ssh.service.d"
+cat > "$root/etc/systemd/system/ssh.service.d/host-keys.conf" <<'UNIT'
+[Service]
+ExecStartPre=
+ExecStartPre=/usr/bin/ssh-keygen -A
+ExecStartPre=/usr/sbin/sshd -t
+UNIT
+
+# Timers that would take apt's lock or the processor behind a play's back.
+chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
+    e2scrub_all.timer fstrim.timer getty@tty1.service systemd-networkd-wait-online.service
+chroot "$root" systemctl --quiet enable local-seed.service systemd-networkd.service ssh.service
+
+# Reading the archive's lists takes a host twenty seconds; done here, it takes one.
+chroot "$root" apt-cache gencaches
+
+# A sparse file, filled without a mount.
+mkfs.ext4 -q -d "$root" -L local-host "$partial/base.img" "$disk_size"
+rm -rf --one-file-system "$root"
+mv "$partial" "$dest"

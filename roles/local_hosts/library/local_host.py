@@ -1,0 +1,226 @@
+#!/usr/bin/python
+"""Ansible module: one local host, a User-Mode Linux process with a disk and a network card of its own."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: local_host
+short_description: One local host
+description:
+  - Boots a User-Mode Linux host in the cluster's network namespace, from a copy-on-write disk over a shared image.
+  - What is the host's own (address, names, keys) reaches it as a second disk, which it unpacks at its first boot.
+  - A host that is running is left alone, whatever the other options say.
+options:
+  cluster: {description: Name of the cluster., type: str, required: true}
+  name: {description: The host's name., type: str, required: true}
+  directory: {description: Where the host's disk and console log are kept., type: path, required: true}
+  image: {description: The image's folder (C(base.img) and C(runtime/))., type: path}
+  memory: {description: "Memory, as the kernel takes it: C(2G)., used only where touched.", type: str, default: 2G}
+  seed:
+    description: Files for the first boot; path to C({content, mode, uid}).
+    type: dict
+  state:
+    description: C(running) boots it, C(absent) cuts its power and removes its disk.
+    type: str
+    choices: [running, absent]
+    default: running
+"""
+EXAMPLES = r"""
+- name: A host
+  local_host:
+    cluster: local
+    name: execute1
+    directory: /var/lib/yolo-local-hosts/local/execute1
+    image: /var/cache/yolo-local-hosts/image-0123
+    seed:
+      etc/resolv.conf: {content: "nameserver 192.0.2.53\n"}
+"""
+RETURN = r"""
+pid: {description: Process of the host., type: int, returned: when running}
+"""
+
+import contextlib
+import io
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+import time
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.local_hosts import (
+    ClusterNames,
+    CommandError,
+    Runner,
+    existing_namespaces,
+    run_checked,
+    write_whole,
+)
+
+# Runs inside a mount namespace of its own: the mounts go when the host goes. The binary needs a glibc that the
+# machine may not have, hence the chroot into the image's runtime.
+# A restart is a new process: the kernel's own way, executing itself again, keeps the tap open and then finds it busy.
+# So it is told to leave instead, and its last words say whether it was to come back.
+START = """
+mount --rbind /dev "$1/runtime/dev" &&
+mount --rbind /proc "$1/runtime/proc" &&
+mount --bind "$1" "$1/runtime/image" &&
+mount --bind "$2" "$1/runtime/host" || exit
+runtime=$1/runtime console=$2/console.log
+shift 2
+while true; do
+    env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ chroot "$runtime" /linux.uml "$@"
+    code=$?
+    tail -n 3 "$console" | grep -q "reboot: Restarting system" || exit "$code"
+done
+"""
+
+
+def seed_archive(files: dict[str, dict]) -> bytes:
+    """Tar archive of the files a host unpacks at its first boot.
+
+    Args:
+        files: path without leading slash -> {"content": str, "mode": "0644", "uid": 0}.
+    """
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, file in sorted(files.items()):
+            content = file["content"].encode()
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            entry.mode = int(file.get("mode", "0644"), 8)
+            entry.uid = entry.gid = int(file.get("uid", 0))
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def kernel_arguments(umid: str, name: str, tap: str, memory: str) -> list[str]:
+    """The host's kernel command line; paths are those inside the runtime's chroot."""
+    return [
+        f"mem={memory}",
+        "ubd0=/host/disk.cow,/image/base.img",
+        "ubd1r=/host/seed.tar",
+        "root=/dev/ubda",
+        "rw",
+        f"vec0:transport=tap,ifname={tap},depth=128,gro=1",
+        "con=null",
+        "con0=null,fd:1",
+        "ssl=null",
+        f"umid={umid}",
+        "uml_dir=/host/uml",
+        "noreboot",
+        # The kernel's own hostname= does not reach systemd.
+        f"systemd.hostname={name}",
+    ]
+
+
+class Host:
+    """One local host on this machine."""
+
+    def __init__(self, cluster: str, name: str, directory: Path, run: Runner) -> None:
+        self.namespace = ClusterNames(cluster).namespace
+        self.name = name
+        self.directory = directory
+        self.umid = f"{cluster}-{name}"
+        self.tap = f"tap-{name}"[:15]
+        self.run = run
+
+    def processes(self) -> list[int]:
+        """Process ids of the host: its kernel, and the kernel's helpers, which carry the same command line."""
+        if self.namespace not in existing_namespaces(self.run):
+            return []
+        mark = f"umid={self.umid}".encode()
+        found = []
+        for pid in run_checked(self.run, "ip", "netns", "pids", self.namespace).split():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    found.append(int(pid))
+        return sorted(found)
+
+    def boot(self, image: Path, memory: str, seed: dict[str, dict]) -> int:
+        """Start the host and return its process id.
+
+        Raises:
+            CommandError: when the process ends within its first second; the text has the end of its console log.
+        """
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # A seed may hold keys' public parts and the machine's settings: root's eyes only.
+        write_whole(self.directory / "seed.tar", seed_archive(seed), mode=0o600)
+        in_namespace = ("ip", "-n", self.namespace)
+        if self.run([*in_namespace, "link", "show", self.tap])[0] != 0:
+            run_checked(self.run, *in_namespace, "tuntap", "add", self.tap, "mode", "tap")
+        run_checked(self.run, *in_namespace, "link", "set", self.tap, "master", "bridge", "up")
+        console = self.directory / "console.log"
+        with console.open("ab") as log:
+            process = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--propagation", "private",
+                 "sh", "-c", START, "start", str(image), str(self.directory),
+                 *kernel_arguments(self.umid, self.name, self.tap, memory)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                start_new_session=True, cwd="/",
+            )  # fmt: skip
+        time.sleep(1)
+        if process.poll() is not None:
+            tail = console.read_text(errors="replace")[-600:].strip()
+            raise CommandError(
+                f"it stopped at once (exit {process.returncode}); its console says: {tail}"
+            )
+        return process.pid
+
+    def remove(self, patience_seconds: float = 20.0) -> None:
+        """Cut the host's power and remove its tap and its files."""
+        deadline = time.monotonic() + patience_seconds
+        while pids := self.processes():
+            if time.monotonic() > deadline:
+                raise CommandError(f"processes {pids} did not end on SIGKILL")
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.1)
+        if self.namespace in existing_namespaces(self.run):
+            self.run(["ip", "-n", self.namespace, "link", "delete", self.tap])
+        if self.directory.exists():
+            shutil.rmtree(self.directory)
+
+
+def main() -> None:
+    """Ansible's entry point."""
+    module = AnsibleModule(
+        argument_spec={
+            "cluster": {"type": "str", "required": True},
+            "name": {"type": "str", "required": True},
+            "directory": {"type": "path", "required": True},
+            "image": {"type": "path"},
+            "memory": {"type": "str", "default": "2G"},
+            "seed": {"type": "dict"},
+            "state": {"type": "str", "choices": ["running", "absent"], "default": "running"},
+        },
+        required_if=[("state", "running", ["image", "seed"])],
+        supports_check_mode=True,
+    )
+    wanted = module.params
+    host = Host(wanted["cluster"], wanted["name"], Path(wanted["directory"]), module.run_command)
+    try:
+        pids = host.processes()
+        if wanted["state"] == "running":
+            if pids:
+                module.exit_json(changed=False, pid=pids[0])
+            pid = (
+                -1
+                if module.check_mode
+                else host.boot(Path(wanted["image"]), wanted["memory"], wanted["seed"])
+            )
+            module.exit_json(changed=True, pid=pid)
+        changed = bool(pids) or host.directory.exists()
+        if changed and not module.check_mode:
+            host.remove()
+        module.exit_json(changed=changed)
+    except (CommandError, OSError, ValueError) as error:
+        verb = "boot" if wanted["state"] == "running" else "remove"
+        module.fail_json(msg=f"Failed to {verb} local host {wanted['name']!r}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+from yolo.code_id import code_id, main
+
+
+def package(folder, **files):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def test_what_no_job_runs_does_not_count(tmp_path):
+    before = code_id(package(tmp_path / "a", one="1", two="2"))
+    (tmp_path / "a" / "README.md").write_text("x")
+    (tmp_path / "a" / "__pycache__").mkdir()
+    (tmp_path / "a" / "__pycache__" / "one.pyc").write_text("x")
+    assert code_id(tmp_path / "a") == before
+
+
+def test_the_same_content_elsewhere_has_the_same_id(tmp_path):
+    first = code_id(package(tmp_path / "a", one="1", two="2"))
+    assert code_id(package(tmp_path / "b", two="2", one="1")) == first
+
+
+def test_content_names_and_where_content_stands_count(tmp_path):
+    ids = {
+        code_id(package(tmp_path / "a", one="1", two="2")),
+        code_id(package(tmp_path / "b", one="2", two="1")),
+        code_id(package(tmp_path / "c", one="12", two="")),
+        code_id(package(tmp_path / "d", one="1", tow="2")),
+        code_id(package(tmp_path / "e", one="1")),
+    }
+    assert len(ids) == 5
+
+
+def test_the_command_prints_the_id_of_this_package(capsys):
+    main([])
+    assert capsys.readouterr().out == f"{code_id()}\n"
+    assert len(bytes.fromhex(code_id())) == 8

@@ -1,0 +1,363 @@
+import csv
+import json
+from collections import Counter
+
+import pytest
+from make_run import SETTINGS, entry, make_run, put_job, put_record
+from yolo import collect, fsio
+from yolo.errors import YoloError
+from yolo.records import Detection
+
+ODD = b'caf\xe9, "x"\r\n.jpg'.decode("utf-8", "surrogateescape")
+
+
+def results(run, leg_name="parallel", submitted=None):
+    summary = collect.collect(run, leg_name, submitted)
+    leg = run.leg(leg_name)
+    predictions = fsio.read_json(leg.predictions)
+    metrics = fsio.read_json(leg.metrics_json)
+    with open(leg.metrics_csv, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        table = list(csv.DictReader(file))
+    return summary, metrics, predictions, table
+
+
+def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
+    run, entries = make_run(tmp_path, ["a.jpg", "b\n.jpg", "c.txt"], skipped=("c.txt",))
+    put_record(run.leg("parallel"), entries[0])
+    code = collect.main(["--run-dir", str(run.root), "--leg", "parallel"])
+    captured = capsys.readouterr()
+    assert code == 3
+    assert json.loads(captured.out)["missing"] == 1
+    assert json.loads(captured.out)["missing_paths"] == ["b\n.jpg"]
+    assert captured.err == (
+        "error: 1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is "
+        "missing or failed is done\n"
+    )
+    metrics = fsio.read_json(run.leg("parallel").metrics_json)
+    assert metrics["missing"] == ["b\n.jpg"]
+
+
+def test_every_line_of_the_manifest_ends_as_one_of_four(tmp_path):
+    paths = ["a.jpg", "b.jpg", "c.jpg", "d.txt"]
+    run, entries = make_run(tmp_path, paths, skipped=("d.txt",))
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_record(leg, entries[1], error="truncated JPEG", detections=(), width=0, height=0)
+    summary, metrics, predictions, table = results(run)
+    counts = metrics["counts"]
+    assert {k: counts[k] for k in ("images", "ok", "failed", "skipped", "missing")} == {
+        "images": 4, "ok": 1, "failed": 1, "skipped": 1, "missing": 1,
+    }  # fmt: skip
+    assert metrics["failures"] == [
+        {"path": "b.jpg", "status": "failed", "reason": "truncated JPEG"},
+        {"path": "d.txt", "status": "skipped", "reason": "empty file: 0 bytes"},
+    ]
+    assert summary["failures"] == metrics["failures"]
+    assert [row["status"] for row in table] == ["ok", "failed", "missing", "skipped"]
+    assert [row["error"] for row in table] == ["", "truncated JPEG", "", "empty file: 0 bytes"]
+    assert [row["path"] for row in table] == paths
+    assert len(predictions) == 1
+
+
+@pytest.mark.parametrize(
+    "change", [{"size": 1}, {"mtime_ns": 1}, {"settings_digest": "0" * 16}, {"key": "f" * 16}]
+)
+def test_a_record_of_something_else_is_none(tmp_path, change):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    assert collect.collect(run, "parallel")["missing"] == 0
+    if "key" in change:
+        run.leg("parallel").record(entries[0].key).write_text("{}")
+    else:
+        put_record(run.leg("parallel"), entries[0], **change)
+    assert collect.collect(run, "parallel")["missing"] == 1
+
+
+def test_no_records_at_all(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    summary, metrics, predictions, table = results(run)
+    assert summary["missing"] == 2
+    assert predictions == []
+    assert len(table) == 2
+    assert metrics["images_per_second"] is None
+    assert metrics["times"]["wall_seconds"] is None
+
+
+def test_a_record_that_appears_later_is_seen(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    assert collect.collect(run, "parallel")["missing"] == 1
+    put_record(leg, entries[0])
+    assert collect.collect(run, "parallel")["missing"] == 0
+
+
+def test_many_records_come_in_the_order_they_are_asked_for(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(300)])
+    for item in entries[::2]:
+        put_record(run.leg("parallel"), item)
+    found = list(collect.read_records(run.leg("parallel"), (e.key for e in entries)))
+    assert [r and r.path for r in found] == [e.path if e.index % 2 == 0 else None for e in entries]
+
+
+def test_predictions_are_cocos_results(tmp_path):
+    run, entries = make_run(tmp_path, ["a b/ü.jpg"])
+    put_record(
+        run.leg("parallel"),
+        entries[0],
+        detections=(
+            Detection(1, 0.123456789, (1.23456, 2.0, 11.98765, 4.5)),
+            Detection(0, 1.0, (0.0, 0.0, 640.0, 480.0)),
+        ),
+    )
+    _, metrics, predictions, _ = results(run)
+    assert predictions == [
+        {
+            "image_id": 1,
+            "file_name": "a b/ü.jpg",
+            "category_id": 1,
+            "bbox": [1.235, 2.0, 10.753, 2.5],
+            "score": 0.12346,
+        },
+        {
+            "image_id": 1,
+            "file_name": "a b/ü.jpg",
+            "category_id": 0,
+            "bbox": [0.0, 0.0, 640.0, 480.0],
+            "score": 1.0,
+        },
+    ]
+    assert metrics["detections_per_class"] == {"cat": 1, "dog": 1}
+    assert metrics["categories"] == [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+
+
+def test_a_model_with_cocos_names_gets_cocos_ids(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"], names=list(collect.COCO_CLASSES))
+    box = (0.0, 0.0, 1.0, 1.0)
+    found = tuple(Detection(c, 0.5, box) for c in (0, 11, 79))
+    put_record(run.leg("parallel"), entries[0], detections=found)
+    _, metrics, predictions, _ = results(run)
+    assert [p["category_id"] for p in predictions] == [1, 13, 90]
+    assert metrics["categories"][11] == {"id": 13, "name": "stop sign"}
+    assert metrics["detections_per_class"] == {"person": 1, "stop sign": 1, "toothbrush": 1}
+
+
+def test_cocos_names_and_ids():
+    assert len(collect.COCO_CLASSES) == len(collect.COCO_IDS) == 80
+    pairs = dict(zip(collect.COCO_CLASSES, collect.COCO_IDS, strict=True))
+    # From COCO's own annotations.
+    known = {
+        "person": 1, "fire hydrant": 11, "stop sign": 13, "bench": 15, "umbrella": 28,
+        "handbag": 31, "bottle": 44, "wine glass": 46, "potted plant": 64, "bed": 65,
+        "dining table": 67, "toilet": 70, "tv": 72, "refrigerator": 82, "book": 84,
+        "toothbrush": 90,
+    }  # fmt: skip
+    assert {name: pairs[name] for name in known} == known
+
+
+def test_a_model_with_almost_cocos_names_has_its_own_ids():
+    names = list(collect.COCO_CLASSES)
+    assert collect.category_ids(names[:-1]) == list(range(79))
+    assert collect.category_ids(["x", *names[1:]]) == list(range(80))
+    assert collect.category_ids([]) == []
+
+
+def test_names_that_cannot_be_read_do_not_stop_the_results(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    settings = fsio.read_json(run.settings)
+    fsio.write_json(run.settings, {**settings, "model_dir": "/nonexistent/model"})
+    _, metrics, predictions, _ = results(run)
+    assert predictions[0]["category_id"] == 1
+    assert metrics["categories"] == []
+    assert metrics["detections_per_class"] == {"1": 1}
+
+
+@pytest.mark.parametrize("names", [{"0": "cat", "1": "dog"}, ["cat", "dog"]])
+def test_names_may_be_a_list_or_by_number(tmp_path, names):
+    fsio.write_json(tmp_path / "model.json", {"names": names})
+    assert collect.read_names({"model_dir": str(tmp_path)}) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("paths", "expected"),
+    [
+        (["000000000009.jpg", "a/000000000025.jpg"], [9, 25]),
+        (["9.jpg", "a/9.jpg"], [1, 2]),
+        (["9.jpg", "09.jpg"], [1, 2]),
+        (["9.jpg", "x.jpg"], [1, 2]),
+        (["9.jpg", "²3.jpg"], [1, 2]),
+        (["-9.jpg", "3.jpg"], [1, 2]),
+    ],
+)
+def test_image_ids(paths, expected):
+    assert collect.image_ids([entry(i, path) for i, path in enumerate(paths)]) == expected
+
+
+def test_a_skipped_file_does_not_change_the_ids_of_images():
+    entries = [entry(0, "9.jpg"), entry(1, "notes.txt", skip="not an image"), entry(2, "25.jpg")]
+    ids = collect.image_ids(entries)
+    assert (ids[0], ids[2]) == (9, 25)
+
+
+def test_the_table_quotes_whatever_the_names(tmp_path):
+    run, entries = make_run(tmp_path, [ODD])
+    put_record(run.leg("parallel"), entries[0], error='bad, "very"\nbad', detections=())
+    _, _, _, table = results(run)
+    assert table[0]["path"] == ODD
+    assert table[0]["error"] == 'bad, "very"\nbad'
+    assert list(table[0]) == [
+        "path", "status", "width", "height", "detections", "read_ms", "infer_ms", "draw_ms",
+        "write_ms", "host", "slot", "error",
+    ]  # fmt: skip
+
+
+def test_the_table_has_the_figures_of_each_image(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    assert results(run)[3] == [
+        {
+            "path": "a.jpg", "status": "ok", "width": "640", "height": "480", "detections": "1",
+            "read_ms": "1.0", "infer_ms": "2.0", "draw_ms": "3.0", "write_ms": "4.0",
+            "host": "execute1", "slot": "slot1_1", "error": "",
+        }
+    ]  # fmt: skip
+
+
+def test_the_figures_of_a_leg(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
+    leg = run.leg("parallel")
+    for item in entries:
+        put_record(leg, item, job=f"p001-c0000{item.index % 2}")
+    put_job(leg, chunk="c00000", start=1000, end=1010)
+    put_job(leg, chunk="c00001", start=1002, end=1016, host="execute2", threads=2,
+            versions={"python": "3.13.5", "openvino": "2025.3"})  # fmt: skip
+    summary, metrics, _, _ = results(run, submitted=998.5)
+    assert metrics["run_id"] == "r1"
+    assert metrics["settings"]["conf"] == SETTINGS["conf"]
+    assert metrics["weights"] == {"weights_id": SETTINGS["weights_id"]}
+    times = metrics["times"]
+    assert times["plan"] == "p001"
+    assert times["wall_seconds"] == 16.0
+    assert times["submit_to_start_seconds"] == 1.5
+    assert times["submit_to_end_seconds"] == 17.5
+    assert times["seconds"] == {
+        "start": 4.0, "read": 2.0, "infer": 10.0, "draw": 2.0, "write": 2.0,
+    }  # fmt: skip
+    assert metrics["images_per_second"] == 0.5
+    assert metrics["slots"] == [
+        {"host": "execute1", "slot": "slot1_1", "jobs": 1, "images": 4, "busy_seconds": 10.0,
+         "images_per_second": 0.4},
+        {"host": "execute2", "slot": "slot1_1", "jobs": 1, "images": 4, "busy_seconds": 14.0,
+         "images_per_second": 0.286},
+    ]  # fmt: skip
+    assert [job["chunk"] for job in metrics["jobs"]] == ["c00000", "c00001"]
+    assert metrics["threads"] == [1, 2]
+    assert metrics["cpu_models"] == ["AMD EPYC"]
+    assert metrics["versions"]["python"] == ["3.13.5"]
+    assert metrics["versions"]["openvino"] == ["2025.3"]
+    assert (summary["images_per_second"], summary["slots"]) == (0.5, 2)
+
+
+def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
+    leg = run.leg("parallel")
+    for item in entries[:3]:
+        put_record(leg, item, job="p009-c00000")
+    put_job(leg, "p009", start=1000, end=1100)
+    results(run, submitted=990)
+    put_record(leg, entries[3], job="p010-c00000")
+    put_job(leg, "p010", start=5000, end=5002, images=1)
+    _, metrics, _, _ = results(run, submitted=4990)
+    assert metrics["counts"]["ok"] == 4
+    assert (metrics["counts"]["resumed"], metrics["counts"]["processed"]) == (3, 1)
+    assert metrics["times"]["plan"] == "p010"
+    assert metrics["times"]["wall_seconds"] == 2.0
+    assert metrics["times"]["submit_to_start_seconds"] == 10
+    assert metrics["images_per_second"] == 0.5
+    assert len(metrics["jobs"]) == 1
+
+
+def test_a_pass_that_did_nothing_keeps_the_last_figures(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_job(leg)
+    _, before, _, _ = results(run, submitted=990)
+    _, after, _, _ = results(run)
+    assert after == before
+
+
+def test_the_time_of_another_pass_is_not_kept(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_job(leg)
+    results(run, submitted=990)
+    put_job(leg, "p002", start=2000, end=2001)
+    assert results(run)[1]["times"]["submitted"] is None
+
+
+def test_clocks_that_disagree_give_no_negative_wait(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    put_job(run.leg("parallel"), start=1000, end=1010)
+    times = results(run, submitted=1001)[1]["times"]
+    assert times["submit_to_start_seconds"] is None
+    assert times["submit_to_end_seconds"] == 9
+
+
+def test_a_damaged_report_of_a_job_is_left_out(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_job(leg)
+    fsio.write_text(leg.job("p001", "c00009"), "{")
+    (leg.jobs_dir / ".tmp-x.json").write_text("{")
+    assert len(results(run)[1]["jobs"]) == 1
+
+
+def test_the_summary_names_at_most_ten_failures(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i:02d}.jpg" for i in range(25)])
+    for item in entries:
+        put_record(run.leg("parallel"), item, error="truncated", detections=())
+    summary, metrics, _, _ = results(run)
+    assert len(summary["failures"]) == 10
+    assert summary["failures_not_shown"] == 15
+    assert len(metrics["failures"]) == 25
+
+
+def test_a_full_disk_leaves_the_last_results(tmp_path, monkeypatch):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    results(run)
+    before = [p.read_bytes() for p in (leg.predictions, leg.metrics_csv, leg.metrics_json)]
+    put_record(leg, entries[1])
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(collect, "_csv_row", full)
+    with pytest.raises(OSError, match="No space"):
+        collect.collect(run, "parallel")
+    after = [p.read_bytes() for p in (leg.predictions, leg.metrics_csv, leg.metrics_json)]
+    assert after == before
+    assert not list(leg.root.glob(".tmp-*"))
+
+
+def test_a_run_without_a_manifest_is_one_clear_error(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg"])
+    run.manifest.write_text("{}\n")
+    with pytest.raises(YoloError, match=r"manifest\.jsonl line 1"):
+        collect.collect(run, "parallel")
+
+
+def test_a_leg_that_is_complete_ends_with_0(tmp_path, capsys):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    put_record(run.leg("single"), entries[0])
+    put_record(run.leg("single"), entries[1], error="truncated", detections=())
+    arguments = ["--run-dir", str(run.root), "--leg", "single", "--submitted", "5.5"]
+    assert collect.main(arguments) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["ok"], printed["failed"]) == (1, 1)
+    assert Counter(printed.keys()) == Counter(set(printed))

@@ -1,0 +1,143 @@
+import json
+from dataclasses import replace
+
+import pytest
+from make_run import make_run, put_job, put_record
+from yolo import collect, compare, fsio, manifest
+from yolo.errors import YoloError
+from yolo.records import Detection, Record
+
+BOX = (1.0, 2.0, 3.0, 4.0)
+RECORD = Record("k", "a.jpg", 1, 1, "d", 10, 20, (Detection(0, 0.5, BOX), Detection(1, 0.4, BOX)))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of four images, done on one slot in 20 s and on two slots in 12.5 s."""
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
+    for leg in (run.leg("single"), run.leg("parallel")):
+        for item in entries:
+            put_record(leg, item)
+    put_job(run.leg("single"), start=1000, end=1020)
+    put_job(run.leg("parallel"), chunk="c00000", start=2000, end=2012.5)
+    put_job(run.leg("parallel"), chunk="c00001", start=2001, end=2011, host="execute2")
+    for name in ("single", "parallel"):
+        collect.collect(run, name)
+    return run
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"detections": RECORD.detections[:1]}, "detection"),
+        ({"detections": (*RECORD.detections, Detection(1, 0.3, BOX))}, "detection"),
+        ({"detections": RECORD.detections[::-1]}, "detection"),
+        ({"detections": ()}, "detection"),
+        ({"detections": (Detection(1, 0.5, BOX), RECORD.detections[1])}, "detection"),
+        ({"detections": (Detection(0, 0.5 + 1e-12, BOX), RECORD.detections[1])}, "detection"),
+        (
+            {"detections": (Detection(0, 0.5, (1.0, 2.0, 3.0, 4.0 + 1e-12)), RECORD.detections[1])},
+            "detection",
+        ),
+        ({"width": 11}, "size"),
+        ({"error": "truncated", "detections": ()}, "failure"),
+    ],
+)
+def test_the_smallest_difference_is_seen_from_both_sides(change, what):
+    other = replace(RECORD, **change)
+    assert compare.difference(RECORD, other)[0] == what
+    assert compare.difference(other, RECORD)[0] == what
+
+
+def test_where_and_how_fast_an_image_was_done_does_not_count():
+    other = replace(RECORD, host="h", slot="s", job="j", times={"read_ms": 9.0})
+    assert compare.difference(RECORD, other) is None
+
+
+def test_two_failures_are_equal_whatever_their_words():
+    first = replace(RECORD, error="truncated", detections=())
+    second = replace(RECORD, error="truncated at byte 5", detections=())
+    assert compare.difference(first, second) is None
+
+
+def test_no_result_is_never_equal():
+    assert compare.difference(None, None)[0] == "no result"
+    assert compare.difference(RECORD, None) == ("no result", True, False)
+
+
+def test_equal_legs(run):
+    found = compare.compare(run)
+    assert found["identical"] is True
+    assert found["differences"] == []
+    assert found["speed_up"] == 1.6
+    assert found["slots"] == 2
+    assert found["efficiency"] == 0.8
+    assert found["comparable"] is True
+    assert found["single"]["wall_seconds"] == 20
+    assert found["parallel"]["images_per_second"] == 0.32
+    assert fsio.read_json(run.compare) == found
+
+
+def test_the_number_of_slots_may_be_given(run, capsys):
+    compare.main(["--run-dir", str(run.root), "--slots", "4"])
+    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.4
+
+
+def test_no_slots_are_refused(run):
+    with pytest.raises(YoloError, match="no slots to compare by: 0"):
+        compare.compare(run, 0)
+
+
+def test_legs_that_differ_show_where(run):
+    item = next(manifest.read(run.manifest))
+    put_record(run.leg("parallel"), item, detections=())
+    found = compare.compare(run)
+    assert found["identical"] is False
+    assert found["images_that_differ"] == 1
+    assert found["differences"] == [
+        {
+            "path": "0.jpg",
+            "what": "detection",
+            "single": [1, 0.912345678, 10.0, 20.0, 110.5, 220.25],
+            "parallel": None,
+        }
+    ]
+
+
+def test_at_most_twenty_differences_are_shown(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(30)])
+    for item in entries:
+        put_record(run.leg("single"), item)
+    found = compare.find_differences(run, run.leg("single"), run.leg("parallel"))
+    assert (found.count, len(found.examples)) == (30, 20)
+
+
+def test_a_leg_that_only_did_the_rest_is_not_comparable(run):
+    item = next(manifest.read(run.manifest))
+    put_record(run.leg("parallel"), item, job="p002-c00000")
+    put_job(run.leg("parallel"), "p002", start=3000, end=3001)
+    collect.collect(run, "parallel")
+    found = compare.compare(run)
+    assert found["comparable"] is False
+    assert found["identical"] is True
+
+
+def test_legs_without_times_have_no_speed_up(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg"])
+    for name in ("single", "parallel"):
+        collect.collect(run, name)
+    found = compare.compare(run)
+    assert (found["speed_up"], found["efficiency"], found["identical"]) == (None, None, False)
+
+
+def test_a_leg_that_was_not_collected_is_named(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg"])
+    collect.collect(run, "single")
+    with pytest.raises(YoloError, match="the parallel leg was not collected"):
+        compare.compare(run)
+
+
+def test_damaged_figures_are_named(run):
+    run.leg("single").metrics_json.write_text("{}")
+    with pytest.raises(YoloError, match="the single leg's figures are damaged"):
+        compare.compare(run)

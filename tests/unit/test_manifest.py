@@ -1,0 +1,223 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from yolo import manifest
+from yolo.errors import YoloError
+
+
+def put(folder, name, data=b"x"):
+    path = os.path.join(os.fsencode(folder), name if isinstance(name, bytes) else name.encode())
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+def paths(folder):
+    return [entry.path for entry in manifest.build(folder).entries]
+
+
+def labels(folder):
+    return {entry.path: entry.label for entry in manifest.build(folder).entries}
+
+
+def reasons(folder):
+    return {entry.path: entry.skip for entry in manifest.build(folder).entries}
+
+
+def test_any_name_is_listed_and_can_be_opened_again(tmp_path):
+    names = [
+        b"caf\xe9.jpg",
+        "ü/b c/歩行者.PNG".encode(),
+        b"new\nline.jpeg",
+        b'quote".jpg',
+        b"#hash;.jpg",
+        b"-dash.jpg",
+        b"dots..jpg",
+        b"tab\t.webp",
+        b"x" * 251 + b".jpg",
+    ]
+    for name in names:
+        put(tmp_path, name)
+    found = manifest.build(tmp_path)
+    assert [manifest.encode(e.path) for e in found.entries] == sorted(names)
+    assert [e.index for e in found.entries] == list(range(len(names)))
+    assert len({e.key for e in found.entries}) == len(names)
+    for entry in found.entries:
+        assert os.path.exists(os.path.join(os.fsencode(tmp_path), manifest.encode(entry.path)))
+
+
+def test_the_file_reads_back(tmp_path):
+    put(tmp_path / "in", b"caf\xe9\n.jpg")
+    put(tmp_path / "in", "a.txt")
+    found = manifest.build(tmp_path / "in")
+    manifest.write(found, tmp_path / "m.jsonl")
+    assert tuple(manifest.read(tmp_path / "m.jsonl")) == found.entries
+
+
+def test_the_order_follows_the_bytes_of_the_whole_path(tmp_path):
+    for name in ("b/x.jpg", "a.jpg", "a/z.jpg", "a-b.jpg", "B.jpg", "é.jpg", "z.jpg"):
+        put(tmp_path, name)
+    assert paths(tmp_path) == [
+        "B.jpg", "a-b.jpg", "a.jpg", "a/z.jpg", "b/x.jpg", "z.jpg", "é.jpg",
+    ]  # fmt: skip
+
+
+def test_what_cannot_be_an_image_is_listed_with_its_reason(tmp_path):
+    put(tmp_path, "a.txt")
+    put(tmp_path, "README")
+    put(tmp_path, "empty.jpg", b"")
+    put(tmp_path, b"b.j\xe9g")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    found = reasons(tmp_path)
+    assert found["a.txt"].startswith("not an image: suffix .txt, expected one of .jpg")
+    assert found["README"].startswith("not an image: no suffix")
+    assert found["empty.jpg"] == "empty file: 0 bytes"
+    assert found["pipe.jpg"] == "not an image: not a regular file"
+    assert found["b.j\udce9g"].startswith("not an image")
+
+
+def test_suffixes_count_in_any_case(tmp_path):
+    for name in ("a.JPG", "b.Jpeg", "c.TIF", "d.tiff", "e.bmp", "f.WebP", "g.png"):
+        put(tmp_path, name)
+    assert set(reasons(tmp_path).values()) == {None}
+
+
+def test_hidden_files_and_folders_and_leavings_are_ignored_and_counted(tmp_path):
+    put(tmp_path, ".hidden.jpg")
+    put(tmp_path, ".git/a.jpg")
+    put(tmp_path, "__MACOSX/a.jpg")
+    put(tmp_path, "sub/Thumbs.db")
+    put(tmp_path, "sub/a.jpg")
+    found = manifest.build(tmp_path)
+    assert [e.path for e in found.entries] == ["sub/a.jpg"]
+    assert found.ignored == 4
+
+
+def test_links_to_files_are_followed_and_links_to_folders_are_named(tmp_path):
+    put(tmp_path, "real/a.jpg", b"12345")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "link.jpg").symlink_to(tmp_path / "real" / "a.jpg")
+    (folder / "broken.jpg").symlink_to(tmp_path / "nothing")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / "folder").symlink_to(tmp_path / "real")
+    found = {e.path: e for e in manifest.build(folder).entries}
+    assert (found["link.jpg"].skip, found["link.jpg"].size) == (None, 5)
+    assert found["broken.jpg"].skip.startswith("broken link")
+    assert found["loop.jpg"].skip.startswith("broken link")
+    assert "not followed" in found["folder"].skip
+    assert len(found) == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_what_may_not_be_read_is_named(tmp_path):
+    Path(os.fsdecode(put(tmp_path, "a.jpg"))).chmod(0)
+    put(tmp_path, "closed/b.jpg")
+    (tmp_path / "closed").chmod(0)
+    found = reasons(tmp_path)
+    (tmp_path / "closed").chmod(0o700)
+    assert found["a.jpg"] == "can't be read: Permission denied"
+    assert found["closed"] == "folder can't be read: Permission denied"
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    put(tmp_path, "open/a.jpg")
+    put(tmp_path, "closed/b.jpg")
+    scandir = os.scandir
+
+    def guarded(path):
+        if os.fsencode(path).endswith(b"closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert reasons(tmp_path) == {
+        "closed": "folder can't be read: Permission denied",
+        "open/a.jpg": None,
+    }
+
+
+def test_a_label_follows_the_stem(tmp_path):
+    put(tmp_path, "a/b.c.jpg")
+    put(tmp_path, "b/b.c.jpg")
+    assert labels(tmp_path) == {"a/b.c.jpg": "a/b.c.txt", "b/b.c.jpg": "b/b.c.txt"}
+
+
+def test_labels_of_equal_stems_keep_the_suffix(tmp_path):
+    put(tmp_path, "a.jpg")
+    put(tmp_path, "a.png")
+    put(tmp_path, "sub/a.jpg")
+    put(tmp_path, "a.txt")
+    found = labels(tmp_path)
+    assert found["a.jpg"] == "a.jpg.txt"
+    assert found["a.png"] == "a.png.txt"
+    assert found["sub/a.jpg"] == "sub/a.txt"
+
+
+def test_no_two_labels_are_equal_even_where_names_look_like_labels(tmp_path):
+    names = ["a.jpg", "a.png", "a.jpg.jpg", "a.jpg.jpg.jpg", "a.jpg.png", "b.jpg", "b.jpg.jpg"]
+    for name in names:
+        put(tmp_path, name)
+    found = labels(tmp_path)
+    assert len(set(found.values())) == len(names)
+
+
+def test_a_file_that_is_no_image_does_not_change_the_labels_of_images(tmp_path):
+    put(tmp_path, "a.jpg")
+    put(tmp_path, "a.xml")
+    assert labels(tmp_path)["a.jpg"] == "a.txt"
+
+
+def test_a_label_fits_into_255_bytes(tmp_path):
+    stem = "ü" * 125 + "x"
+    put(tmp_path, f"{stem}.jpg")
+    put(tmp_path, f"{stem}.png")
+    found = labels(tmp_path)
+    assert len(set(found.values())) == 2
+    for label in found.values():
+        assert len(label.encode()) <= 255
+        assert label.endswith(".txt")
+        (tmp_path / label).touch()
+
+
+def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path):
+    with pytest.raises(YoloError, match=r"No such file or directory.*nothing; expected a folder"):
+        manifest.build(tmp_path / "nothing")
+
+
+def test_an_empty_folder_is_an_empty_manifest(tmp_path):
+    found = manifest.build(tmp_path)
+    assert found.entries == ()
+    assert found.summary() == {"count": 0, "skipped": 0, "ignored": 0, "bytes": 0}
+
+
+def test_a_damaged_line_is_named_with_its_number(tmp_path):
+    path = tmp_path / "m.jsonl"
+    path.write_text('{"index":0,"key":"a","path":"a","label":"a","size":1,"mtime_ns":1}\n{"index"')
+    lines = manifest.read(path)
+    next(lines)
+    with pytest.raises(YoloError, match=r"m\.jsonl line 2"):
+        next(lines)
+
+
+def test_the_command_prints_a_summary(tmp_path):
+    put(tmp_path / "in", "a.jpg", b"123")
+    put(tmp_path / "in", b"caf\xe9.txt")
+    result = subprocess.run(
+        [sys.executable, "-m", "yolo.manifest", tmp_path / "in", "--out", tmp_path / "m.jsonl"],
+        env={"PYTHONPATH": str(Path(manifest.__file__).parent.parent), "LC_ALL": "C"},
+        capture_output=True,
+        check=True,
+    )
+    assert json.loads(result.stdout) == {
+        "manifest": str(tmp_path / "m.jsonl"),
+        "count": 1,
+        "skipped": 1,
+        "ignored": 0,
+        "bytes": 3,
+    }

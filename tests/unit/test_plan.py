@@ -1,0 +1,246 @@
+import json
+import os
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from make_run import DIGEST, SETTINGS, entry, make_run, put_record
+from yolo import fsio, manifest, plan
+from yolo.errors import YoloError
+
+
+def paths(count):
+    return [f"{number:03d}.jpg" for number in range(count)]
+
+
+def planned(leg, name):
+    """Return the paths of each chunk of a plan."""
+    files = Path(leg.queue(name)).read_text().splitlines()
+    return [[item.path for item in manifest.read(file)] for file in files]
+
+
+@pytest.mark.parametrize(
+    ("images", "slots", "chunk_size", "expected"),
+    [
+        (0, 2, None, []),
+        (1, 2, None, [1]),
+        (1, 100, None, [1]),
+        (7, 2, None, [1] * 7),
+        (128, 2, None, [16] * 8),
+        (10, 1, 4, [4, 3, 3]),
+        (10, 1, 100, [10]),
+        (10, 1, 1, [1] * 10),
+        (9, 1, 3, [3, 3, 3]),
+    ],
+)
+def test_sizes_of_chunks(images, slots, chunk_size, expected):
+    assert plan.chunk_sizes(images, slots, chunk_size) == expected
+
+
+@pytest.mark.parametrize("images", [1, 2, 63, 64, 65, 511, 512, 513, 5000, 12345])
+@pytest.mark.parametrize("slots", [1, 2, 7, 64])
+def test_sizes_add_up_and_differ_by_at_most_one(images, slots):
+    sizes = plan.chunk_sizes(images, slots)
+    assert sum(sizes) == images
+    assert max(sizes) - min(sizes) <= 1
+    assert min(sizes) >= 1
+    assert max(sizes) <= plan.MAX_CHUNK_SIZE
+    assert len(sizes) >= min(images, slots * 2), "some slots get too few chunks"
+
+
+@pytest.mark.parametrize(("slots", "size"), [(0, None), (-1, None), (1, 0), (1, -5)])
+def test_numbers_out_of_range_are_refused(slots, size):
+    with pytest.raises(YoloError, match="expected a number above 0"):
+        plan.chunk_sizes(10, slots, size)
+
+
+def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
+    run, entries = make_run(tmp_path, paths(10), skipped=("003.jpg",))
+    made = plan.make_plan(run, "parallel", slots=1, chunk_size=4)
+    leg = run.leg("parallel")
+    assert made == plan.Plan("p001", 3, 9, 0, 0, 1, str(leg.queue("p001")))
+    chunks = planned(leg, "p001")
+    assert [len(chunk) for chunk in chunks] == [3, 3, 3]
+    assert list(chain(*chunks)) == [e.path for e in entries if e.path != "003.jpg"]
+    assert next(manifest.read(leg.chunk("p001", "c00001"))) == entries[4]
+
+
+def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
+    make_run(tmp_path / "share", paths(20))
+    monkeypatch.chdir(tmp_path)
+    plan.main(
+        ["--run-dir", "share/runs/r1", "--leg", "single", "--slots", "1", "--chunk-size", "1"]
+    )
+    root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "p001"
+    expected = [str(root / f"c{number:05d}.jsonl") for number in range(20)]
+    assert (root / "queue.txt").read_text().splitlines() == expected
+
+
+def test_folders_that_jobs_write_to_are_there(tmp_path):
+    run, _ = make_run(tmp_path, paths(1))
+    plan.make_plan(run, "parallel", 1)
+    leg = run.leg("parallel")
+    for folder in (leg.logs_dir, leg.progress_dir, leg.jobs_dir, leg.records_dir):
+        assert folder.is_dir()
+
+
+def test_a_single_chunk_holds_all(tmp_path):
+    run, _ = make_run(tmp_path, paths(200))
+    assert plan.make_plan(run, "single", slots=8, single_chunk=True).chunks == 1
+
+
+def test_only_what_is_missing_or_failed_is_planned_again(tmp_path):
+    run, entries = make_run(tmp_path, paths(6), skipped=("005.jpg",))
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_record(leg, entries[1], error="truncated", detections=())
+    made = plan.make_plan(run, "parallel", 1)
+    assert (made.images, made.done_before, made.failed_before, made.skipped) == (4, 1, 1, 1)
+    assert list(chain(*planned(leg, "p001"))) == ["001.jpg", "002.jpg", "003.jpg", "004.jpg"]
+
+
+def test_a_record_of_another_file_or_other_settings_does_not_count(tmp_path):
+    run, entries = make_run(tmp_path, paths(5))
+    leg = run.leg("parallel")
+    put_record(leg, entries[0], size=99)
+    put_record(leg, entries[1], mtime_ns=1)
+    put_record(leg, entries[2], settings_digest="0" * 16)
+    put_record(leg, entries[3])
+    put_record(leg, entries[4], error="truncated", mtime_ns=1)
+    made = plan.make_plan(run, "parallel", 1)
+    assert (made.images, made.done_before, made.failed_before) == (4, 1, 0)
+
+
+def test_other_settings_plan_everything_again(tmp_path):
+    run, entries = make_run(tmp_path, paths(2))
+    for item in entries:
+        put_record(run.leg("parallel"), item)
+    assert plan.make_plan(run, "parallel", 1).chunks == 0
+    fsio.write_json(run.settings, {**SETTINGS, "conf": 0.5})
+    assert plan.make_plan(run, "parallel", 1).images == 2
+
+
+@pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"key": 1}', b"\xff"])
+def test_a_damaged_record_counts_as_none(tmp_path, junk):
+    run, entries = make_run(tmp_path, paths(2))
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    fsio.write_bytes(leg.record(entries[1].key), junk)
+    assert plan.make_plan(run, "parallel", 1).images == 1
+
+
+def test_a_record_under_the_wrong_name_or_a_temporary_one_counts_as_none(tmp_path):
+    run, entries = make_run(tmp_path, paths(2))
+    leg = run.leg("parallel")
+    record = put_record(leg, entries[0])
+    path = leg.record(entries[0].key)
+    path.rename(path.with_name("f" * 16 + ".json"))
+    fsio.write_text(path.with_name(".tmp-123456789012"), record.to_json())
+    assert plan.make_plan(run, "parallel", 1).images == 2
+
+
+def test_legs_do_not_see_each_others_records(tmp_path):
+    run, entries = make_run(tmp_path, paths(1))
+    put_record(run.leg("single"), entries[0])
+    assert plan.make_plan(run, "parallel", 1).images == 1
+
+
+def test_nothing_to_do_makes_no_plan(tmp_path, capsys):
+    run, entries = make_run(tmp_path, paths(1))
+    put_record(run.leg("parallel"), entries[0])
+    plan.main(["--run-dir", str(run.root), "--leg", "parallel", "--slots", "2"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == {
+        "plan": None,
+        "chunks": 0,
+        "images": 0,
+        "done_before": 1,
+        "failed_before": 0,
+        "skipped": 0,
+        "queue": None,
+    }
+    assert not run.leg("parallel").chunks.exists()
+
+
+def test_plans_are_numbered_and_none_is_written_over(tmp_path):
+    run, _ = make_run(tmp_path, paths(2))
+    leg = run.leg("parallel")
+    assert plan.last_plan(leg) is None
+    assert plan.make_plan(run, "parallel", 1).plan == "p001"
+    (leg.chunks / "p1000").mkdir()
+    (leg.chunks / "pxyz").mkdir()
+    (leg.chunks / ".tmp-dead").mkdir()
+    assert plan.make_plan(run, "parallel", 1).plan == "p1001"
+    assert plan.last_plan(leg) == "p1001"
+
+
+def test_a_plan_made_meanwhile_is_not_written_over(tmp_path, monkeypatch):
+    run, _ = make_run(tmp_path, paths(2))
+    leg = run.leg("parallel")
+    plan.make_plan(run, "parallel", 1)
+    monkeypatch.setattr(plan, "_last_plan", lambda leg: 0)
+    before = leg.queue("p001").read_text()
+    made = plan.make_plan(run, "parallel", 1)
+    assert made.plan == "p002"
+    assert leg.queue("p001").read_text() == before
+    assert "/p002/" in leg.queue("p002").read_text()
+    assert fsio.read_json(leg.plan_summary("p002"))["plan"] == "p002"
+
+
+def test_a_plan_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
+    run, _ = make_run(tmp_path, paths(2))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plan, "_write_chunks", full)
+    with pytest.raises(OSError, match="No space"):
+        plan.make_plan(run, "parallel", 1)
+    assert os.listdir(run.leg("parallel").chunks) == []
+
+
+def test_any_name_survives_planning(tmp_path):
+    names = ["a\nb.jpg", b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), 'q".jpg', "ü 歩.jpg"]
+    run, _ = make_run(tmp_path, names)
+    plan.make_plan(run, "parallel", 1, chunk_size=1)
+    assert list(chain(*planned(run.leg("parallel"), "p001"))) == names
+
+
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"key":"zz","skip":null}', '{"key":7}'])
+def test_a_damaged_manifest_is_named_with_its_line(tmp_path, line):
+    run, entries = make_run(tmp_path, paths(1))
+    run.manifest.write_text(f"{entries[0].to_json()}\n{line}\n")
+    with pytest.raises(YoloError, match=r"manifest\.jsonl line 2"):
+        plan.make_plan(run, "parallel", 1)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"conf":"high"}'])
+def test_damaged_settings_are_named(tmp_path, text):
+    run, _ = make_run(tmp_path, paths(1))
+    run.settings.write_text(text)
+    with pytest.raises(YoloError, match=r"run\.json"):
+        plan.make_plan(run, "parallel", 1)
+
+
+def test_states_follow_the_lines_of_the_manifest(tmp_path):
+    items = [replace(entry(i, p), key=f"{i:016x}") for i, p in enumerate(paths(3))]
+    manifest.write(manifest.Manifest(tuple(items)), tmp_path / "m")
+    fingerprint = plan._fingerprint(items[1].size, items[1].mtime_ns)
+    done = plan.Done({bytes.fromhex(items[1].key): fingerprint}, {})
+    assert list(plan.classify(tmp_path / "m", done)) == [plan._TODO, plan._DONE, plan._TODO]
+    assert DIGEST
+
+
+@pytest.mark.parametrize("skip", [None, "empty", 'odd "reason" \\'])
+@pytest.mark.parametrize(
+    "path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","skip":null}', ""]
+)
+def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
+    line = replace(entry(3, path, skip=skip), mtime_ns=-5).to_json().encode() + b"\n"
+    assert plan._LINE.fullmatch(line)
+    expected = (bytes.fromhex(entry(3, path).key), 100, -5, skip is not None)
+    assert plan.parse_line(line) == expected
+    spaced = json.dumps(json.loads(line)).encode()
+    assert not plan._LINE.fullmatch(spaced)
+    assert plan.parse_line(spaced) == expected

@@ -1,0 +1,261 @@
+import json
+
+import pytest
+from yolo import queue
+from yolo.errors import YoloError
+
+# As condor_q -json prints a job of a run: expressions are texts in /Expr(...)/.
+JOB = {
+    "ClusterId": 12,
+    "ProcId": 3,
+    "JobStatus": 1,
+    "NumJobStarts": 0,
+    "RequestCpus": 1,
+    "RequestMemory": 900,
+    "RequestDisk": 50000,
+    "Err": "/srv/share/runs/r1/parallel/logs/p001-c00003.err",
+    "Iwd": "/srv/share/runs/r1/parallel",
+    "Requirements": '\\/Expr((TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX"))\\/',
+}
+SLOT = {
+    "Name": "slot1@execute1",
+    "Machine": "execute1",
+    "State": "Unclaimed",
+    "Activity": "Idle",
+    "PartitionableSlot": True,
+    "Cpus": 1,
+    "Memory": 1900,
+    "Disk": 9000000,
+    "TotalSlotCpus": 1,
+    "TotalSlotMemory": 1900,
+    "TotalSlotDisk": 9000000.0,
+}
+
+
+def job(**changes):
+    return {**JOB, **changes}
+
+
+def held(code, sub=0, reason="", **changes):
+    return job(
+        JobStatus=5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **changes
+    )
+
+
+@pytest.mark.parametrize("text", ["", " \n", "[]", "[\n]\n", "[ ]\n[ ]"])
+def test_no_jobs_are_printed_in_several_ways(text):
+    assert queue.parse_ads(text) == []
+
+
+def test_lists_of_several_schedds_are_one():
+    text = f"[\n{json.dumps(JOB)}\n]\n\n[\n{json.dumps(JOB)},\n{json.dumps(JOB)}\n]\n"
+    assert len(queue.parse_ads(text)) == 3
+
+
+def test_what_is_no_json_is_shown():
+    with pytest.raises(YoloError, match=r"can't read HTCondor's output.*-- Failed to fetch ads"):
+        queue.parse_ads("-- Failed to fetch ads from: <10.0.0.2:9618>")
+
+
+def test_a_job_in_both_lists_counts_once_as_the_history_says():
+    jobs = queue.merge([job(JobStatus=2), job(ProcId=4)], [job(JobStatus=4, ExitCode=0)])
+    assert sorted(jobs) == [3, 4]
+    assert queue.count(jobs.values()) == queue.Counts(idle=1, completed=1)
+
+
+def test_an_ad_without_a_proc_is_no_job():
+    assert queue.merge([{"ClusterId": 12}], []) == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "field"),
+    [
+        (1, "idle"),
+        (2, "running"),
+        (3, "removed"),
+        (4, "completed"),
+        (5, "held"),
+        (6, "running"),
+        (7, "running"),
+        (None, "idle"),
+        (0, "idle"),
+    ],
+)
+def test_every_status_is_counted(status, field):
+    assert queue.count([job(JobStatus=status)]) == queue.Counts(**{field: 1})
+    assert queue.count([job(JobStatus=status)]).total == 1
+
+
+def test_a_job_whose_files_are_being_spooled_only_waits():
+    assert queue.state(held(16)) == "idle"
+
+
+@pytest.mark.parametrize(
+    ("ad", "expected"),
+    [
+        (job(JobStatus=4, ExitCode=0, ExitBySignal=False), None),
+        (job(JobStatus=4, ExitCode=1, ExitBySignal=False), "ended with exit code 1"),
+        (job(JobStatus=4, ExitBySignal=True, ExitSignal=9), "was killed by signal 9"),
+        (job(JobStatus=4), "ended without an exit code"),
+        (job(JobStatus=4, ExitCode="\\/Expr(undefined)\\/"), "ended without an exit code"),
+        (job(JobStatus=2, ExitCode=1), None),
+        (job(JobStatus=3), None),
+        (held(3, ExitCode=1), None),
+    ],
+)
+def test_only_a_completed_job_fails_by_its_exit(ad, expected):
+    assert queue.failed_exit(ad) == expected
+
+
+# Code, sub-code, HTCondor's own words, and what must be said about it.
+HOLDS = [
+    (1, 0, "via condor_hold (by user admin)", "someone held it", "condor_release 12"),
+    (3, 0, "The job attribute OnExitHold expression ...", "its own hold rule", "c00003.err"),
+    (5, 0, "", "a rule of the job can't be evaluated", "periodic expressions"),
+    (
+        6, 2, "Error from slot1_1@execute1: Failed to execute '/opt/yolo/venv/bin/python': "
+        "(errno=2: 'No such file or directory')",
+        "could not start the job's program (No such file or directory)", "site.yml",
+    ),
+    (6, 8, "", "(Exec format error)", "#! line"),
+    (6, 13, "", "(Permission denied)", "UID"),
+    (
+        7, 2, "Error from slot1_1@execute1: Failed to open '/srv/share/x.err' as standard error",
+        "could not open the job's output or error file", "the share is mounted there",
+    ),
+    (7, 13, "", "(Permission denied)", "same UID|one UID"),
+    (7, 28, "", "No space left", "free space on the share"),
+    (7, 116, "", "Stale file handle", "mount it again"),
+    (8, 2, "", "input file", "mounted"),
+    (12, 2, "", "bring its output files back", "should_transfer_files = NO"),
+    (13, 2, "", "send its input files", "should_transfer_files = NO"),
+    (14, 2, "Cannot access initial working directory /srv/share/runs/r1/parallel: No such file "
+     "or directory", "the job's working directory (No such", "the share is mounted there"),
+    (15, 0, "", "submitted on hold", "condor_release 12"),
+    (16, 0, "Spooling input data files", "being sent", "wait"),
+    (21, 0, "", "WANT_HOLD", "condor_release 12"),
+    (21, 102, "memory usage exceeded request_memory", "more memory than its slot", "now 900 MB"),
+    (21, 104, "disk usage exceeded allocated disk", "more disk", "request_disk"),
+    (22, 0, "Failed to initialize user log", "event log", "own disk"),
+    (23, 0, "", "does not know the job user", "site.yml"),
+    (26, 0, "", "SYSTEM_PERIODIC_HOLD", "condor_config_val"),
+    (32, 0, "", "MAX_TRANSFER_INPUT_MB", "should_transfer_files = NO"),
+    (33, 0, "", "MAX_TRANSFER_OUTPUT_MB", "should_transfer_files = NO"),
+    (
+        34, 0, "Error from slot1_1@execute2: Job has gone over cgroup memory limit of 900 "
+        "megabytes. Peak usage: 901 megabytes.", "more memory than its slot", "now 900 MB",
+    ),
+    (35, 0, "", "container image", "no container"),
+    (46, 0, "", "allowed_job_duration", "smaller chunks"),
+    (47, 0, "", "allowed_execute_duration", "smaller chunks"),
+    (0, 0, "Something", "no code", "see the reason"),
+    (77, 5, "", "hold code is 77, sub-code 5", "manual"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
+def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, remedy):
+    found = queue.explain_hold(held(code, sub, words))
+    assert found.reason.startswith("job 12.3 is held: ")
+    assert reason in found.reason
+    assert any(part in found.remedy for part in remedy.split("|"))
+    assert "{" not in found.reason + found.remedy
+    assert words in found.reason
+
+
+def test_every_code_that_can_come_up_here_is_explained():
+    asked = {1, 3, 6, 7, 12, 13, 14, 16, 21, 22, 26, 32, 33, 34, 35}
+    assert asked <= {code for code, *_ in HOLDS}
+    known = set(queue._HOLDS) | set(queue._ERRNO_PLACES)
+    for code in known:
+        assert "hold code is" not in queue.explain_hold(held(code)).reason
+
+
+def test_an_unknown_error_number_still_has_a_remedy():
+    assert "site.yml" in queue.explain_hold(held(7, 99)).remedy
+
+
+def test_braces_in_htcondors_words_do_no_harm():
+    assert "{x}" in queue.explain_hold(held(6, 2, "Failed to execute '{x}'")).reason
+
+
+def test_reasons_stay_one_line():
+    found = queue.explain_hold(held(6, 2, "one\ntwo"))
+    assert "\n" not in found.reason
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("via condor_rm (by user yolo)", "someone removed it with condor_rm"),
+        (
+            "The job attribute PeriodicRemove expression 'NumJobStarts > 5' evaluated to TRUE",
+            "a rule of the job removed it",
+        ),
+        ("The system macro SYSTEM_PERIODIC_REMOVE expression ...", "a rule of the submit host"),
+        ("", "it was removed"),
+    ],
+)
+def test_a_removed_job_says_why(words, expected):
+    found = queue.explain_removed(job(JobStatus=3, RemoveReason=words))
+    assert found.reason.startswith(f"job 12.3 was removed: {expected}")
+    assert words in found.reason
+    assert "run the same run_id again" in found.remedy
+
+
+def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
+    ad = job(JobStatus=4, ExitCode=2, LastRemoteHost="slot1_1@execute2")
+    found = queue.explain_exit(ad, "error: model damaged")
+    assert found.reason == (
+        "job 12.3 ended with exit code 2 on slot1_1@execute2. Its last words: error: model damaged"
+    )
+    assert "p001-c00003.err" in found.remedy
+
+
+def test_an_empty_pool_is_named():
+    assert "no execute host" in queue.explain_idle(job(), []).reason
+    dynamic_only = [{**SLOT, "PartitionableSlot": False, "DynamicSlot": True}]
+    assert "no execute host" in queue.explain_idle(job(), dynamic_only).reason
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"RequestMemory": 4000}, "each job asks for 4000 MB of memory, the largest slot has 1900"),
+        ({"RequestCpus": 2}, "each job asks for 2 CPUs, the largest slot has 1"),
+        ({"RequestDisk": 10**8}, "the largest slot has 9000000"),
+    ],
+)
+def test_a_request_that_no_slot_can_meet_is_named(change, expected):
+    small = {**SLOT, "TotalSlotMemory": 500}
+    assert expected in queue.explain_idle(job(**change), [small, SLOT]).reason
+
+
+def test_a_full_slot_of_the_right_size_is_busy_not_too_small():
+    full = {**SLOT, "Cpus": 0, "Memory": 1000}
+    found = queue.explain_idle(job(), [full, full])
+    assert "all 2 execute hosts are busy" in found.reason
+
+
+def test_drained_hosts_are_named():
+    found = queue.explain_idle(job(), [{**SLOT, "State": "Drained", "Activity": "Idle"}])
+    assert "drained" in found.reason
+    assert "condor_drain -cancel" in found.remedy
+
+
+def test_requirements_that_match_none_are_named():
+    found = queue.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
+    assert "match none of the 2 execute hosts" in found.reason
+    assert "condor_q -better-analyze 12.3" in found.remedy
+
+
+def test_a_request_that_is_an_expression_is_no_obstacle():
+    ad = job(RequestDisk="\\/Expr(DiskUsage)\\/", RequestMemory="\\/Expr(ifThenElse(...))\\/")
+    assert "next round" in queue.explain_idle(ad, [SLOT]).reason
+
+
+def test_a_job_that_fits_waits_for_matchmaking():
+    assert "next round" in queue.explain_idle(job(), [SLOT]).reason
+    static = {**SLOT, "PartitionableSlot": False}
+    assert "next round" in queue.explain_idle(job(), [static]).reason
+    assert "busy" in queue.explain_idle(job(), [{**static, "State": "Claimed"}]).reason

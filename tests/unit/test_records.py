@@ -1,0 +1,120 @@
+import json
+from dataclasses import replace
+
+import pytest
+from make_run import SETTINGS
+from yolo.records import Detection, Entry, JobReport, Progress, Record, settings_digest
+
+RECORD = Record(
+    key="0" * 16,
+    path="a/\udce9 ü\n.jpg",
+    size=5,
+    mtime_ns=7,
+    settings_digest="d",
+    width=640,
+    height=480,
+    detections=(Detection(3, 0.1 + 0.2, (1 / 3, 2.0, 3.5, 1e-7)),),
+    times={"read_ms": 1.25},
+    host="execute1",
+    slot="slot1_1",
+    job="p001-c00000",
+)
+ENTRY = Entry(0, "0" * 16, RECORD.path, "x.txt", 5, 7)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"key": "a"}', '{"detections": [[1]]}'])
+def test_what_is_no_record_is_refused(text):
+    with pytest.raises(ValueError):
+        Record.from_json(text)
+
+
+def test_a_record_that_was_cut_short_is_refused():
+    text = RECORD.to_json()
+    for end in range(len(text)):
+        with pytest.raises(ValueError):
+            Record.from_json(text[:end])
+
+
+def test_a_record_reads_back_to_the_last_bit():
+    again = Record.from_json(RECORD.to_json())
+    assert again == RECORD
+    assert isinstance(again.detections[0], Detection)
+
+
+def test_a_record_is_one_ascii_line():
+    assert "\n" not in RECORD.to_json()
+    assert RECORD.to_json().isascii()
+
+
+def test_a_score_that_is_no_number_is_refused():
+    broken = replace(RECORD, detections=(Detection(0, float("nan"), (0, 0, 1, 1)),))
+    with pytest.raises(ValueError):
+        broken.to_json()
+
+
+def test_fields_of_a_newer_version_are_left_out():
+    value = json.loads(RECORD.to_json())
+    assert Record.from_json(json.dumps({**value, "new": 1})) == RECORD
+
+
+def test_a_record_matches_only_its_own_file_and_settings():
+    assert RECORD.matches(ENTRY, "d")
+    assert not RECORD.matches(replace(ENTRY, size=6), "d")
+    assert not RECORD.matches(replace(ENTRY, mtime_ns=8), "d")
+    assert not RECORD.matches(ENTRY, "e")
+    assert not replace(RECORD, error="truncated").matches(ENTRY, "d")
+
+
+def test_the_others_read_back():
+    report = JobReport("p001", "c00000", "h", "slot1", 1, 1, 1.5, 2.5, {"read": 0.5}, 3)
+    assert JobReport.from_json(report.to_json()) == report
+    assert Progress.from_json(Progress(1, 2, 0, "h", 1.5).to_json()) == Progress(1, 2, 0, "h", 1.5)
+    assert Entry.from_json(ENTRY.to_json()) == ENTRY
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"conf": 0.3},
+        {"iou": 0.5},
+        {"imgsz": 320},
+        {"classes": [0]},
+        {"max_det": 10},
+        {"weights_id": "f" * 16},
+        {"save_images": False},
+    ],
+)
+def test_what_changes_results_changes_the_digest(change):
+    assert settings_digest({**SETTINGS, **change}) != settings_digest(SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_id": "other"},
+        {"mode": "compare"},
+        {"threads": 4},
+        {"classes": []},
+        {"conf": "0.25"},
+        {"imgsz": "640"},
+        {"save_images": True},
+    ],
+)
+def test_what_does_not_change_results_does_not_change_the_digest(change):
+    assert settings_digest({**SETTINGS, **change}) == settings_digest(SETTINGS)
+
+
+def test_the_order_of_classes_does_not_count():
+    first = settings_digest({**SETTINGS, "classes": [2, 0, 2]})
+    assert first == settings_digest({**SETTINGS, "classes": ["0", "2"]})
+
+
+def test_the_model_may_be_named_by_its_folder():
+    by_folder = {k: v for k, v in SETTINGS.items() if k != "weights_id"}
+    by_folder["model_dir"] = "/srv/share/weights/0123456789abcdef/model"
+    assert settings_digest(by_folder) == settings_digest(SETTINGS)
+
+
+def test_a_missing_setting_is_no_default():
+    with pytest.raises(KeyError):
+        settings_digest({k: v for k, v in SETTINGS.items() if k != "conf"})

@@ -1,0 +1,379 @@
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from yolo import sources
+from yolo.errors import YoloError
+
+
+def make_zip(path, files, **options):
+    with zipfile.ZipFile(path, "w", **options) as archive:
+        for name, data in files.items():
+            info = name if isinstance(name, zipfile.ZipInfo) else zipfile.ZipInfo(name)
+            info.compress_type = archive.compression
+            archive.writestr(info, data)
+    return path
+
+
+def raw_name_zip(path, raw, data=b"x", system=3):
+    """Make a zip with one member, whose name is these bytes and is not said to be UTF-8."""
+    placeholder = "n" * len(raw)
+    buffer = io.BytesIO()
+    info = zipfile.ZipInfo(placeholder)
+    info.create_system = system
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(info, data)
+    path.write_bytes(buffer.getvalue().replace(placeholder.encode(), raw))
+    return path
+
+
+def unpack(path, tmp_path, **options):
+    folder, _ = sources.unpack(path, tmp_path / "cache", **options)
+    return {
+        os.fsdecode(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file()
+    }
+
+
+def refused(path, tmp_path, match, **options):
+    with pytest.raises(YoloError, match=match):
+        sources.unpack(path, tmp_path / "cache", **options)
+    left = [p.name for p in (tmp_path / "cache").glob("*") if not p.name.startswith(".lock")]
+    assert left == [], "a refused zip left something behind"
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "C:/a.jpg", "a/..", "..\\a.jpg"]
+)
+def test_a_name_that_leads_out_is_refused(tmp_path, name):
+    info = zipfile.ZipInfo(name)
+    info.create_system = 0  # where a backslash parts folders
+    path = make_zip(tmp_path / "a.zip", {"good.jpg": b"x", info: b"x"})
+    refused(path, tmp_path, "unsafe zip: a name leads out")
+    assert not (tmp_path / "b.jpg").exists()
+
+
+def test_dots_inside_a_name_are_no_way_out(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a..b/c...jpg": b"x", "./d.jpg": b"y"})
+    assert unpack(path, tmp_path) == {"a..b/c...jpg": b"x", "d.jpg": b"y"}
+
+
+@pytest.mark.parametrize("mode", [0o120777, 0o010644, 0o060644])
+def test_a_link_or_a_device_is_refused(tmp_path, mode):
+    info = zipfile.ZipInfo("a.jpg")
+    info.external_attr = mode << 16
+    refused(make_zip(tmp_path / "a.zip", {info: b"/etc/passwd"}), tmp_path, "a link or a device")
+
+
+def test_an_encrypted_zip_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"secret"})
+    data = bytearray(path.read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        data[data.index(signature) + offset] |= 1
+    path.write_bytes(data)
+    refused(path, tmp_path, "encrypted.*unpack it by hand")
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="no zip program here")
+def test_a_zip_with_a_password_made_by_zip_is_refused(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"x")
+    subprocess.run(["zip", "-q", "-P", "pw", "a.zip", "a.jpg"], cwd=tmp_path, check=True)
+    refused(tmp_path / "a.zip", tmp_path, "encrypted")
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
+                                  zipfile.ZIP_LZMA])  # fmt: skip
+def test_a_damaged_member_is_named(tmp_path, kind):
+    path = make_zip(tmp_path / "a.zip", {"good.jpg": b"x", "bad.jpg": os.urandom(5000)},
+                    compression=kind)  # fmt: skip
+    data = bytearray(path.read_bytes())
+    middle = data.index(b"bad.jpg") + 2000
+    data[middle : middle + 200] = bytes(b ^ 0xFF for b in data[middle : middle + 200])
+    path.write_bytes(data)
+    refused(path, tmp_path, r"damaged zip .*bad\.jpg.*unpack it by hand")
+
+
+@pytest.mark.parametrize("data", [b"", b"text", b"PK\x03\x04" + b"\0" * 100])
+def test_what_is_no_zip_is_refused(tmp_path, data):
+    (tmp_path / "a.zip").write_bytes(data)
+    refused(tmp_path / "a.zip", tmp_path, "neither an image nor a sound zip")
+
+
+def test_a_zip_that_was_cut_short_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": os.urandom(2000)})
+    path.write_bytes(path.read_bytes()[:-100])
+    refused(path, tmp_path, "neither an image nor a sound zip")
+
+
+def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "RATIO_FREE_BYTES", 1 << 20)
+    path = make_zip(tmp_path / "a.zip", {"a.bmp": bytes(3 << 20)},
+                    compression=zipfile.ZIP_DEFLATED)  # fmt: skip
+    refused(path, tmp_path, "looks like a zip bomb.*3145728")
+
+
+def test_a_small_zip_of_flat_pictures_is_no_bomb(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.bmp": bytes(3 << 20)},
+                    compression=zipfile.ZIP_DEFLATED)  # fmt: skip
+    assert len(unpack(path, tmp_path)["a.bmp"]) == 3 << 20
+
+
+def test_a_zip_over_the_limit_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"12345", "b.jpg": b"12345"})
+    refused(path, tmp_path, "10 bytes; expected at most 9 bytes", max_bytes=9)
+
+
+def test_a_zip_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"12345"})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(9, 5, 4))
+    refused(path, tmp_path, "too little disk")
+
+
+def test_a_name_that_is_a_file_and_a_folder_is_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a": b"x", "a/b.jpg": b"x"})
+    refused(path, tmp_path, "both a file and a folder")
+
+
+def test_a_member_that_lies_about_its_size_unpacks_no_more_than_it_says(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": bytes(100_000)}, compression=zipfile.ZIP_DEFLATED)
+    data = bytearray(path.read_bytes())
+    struct.pack_into("<I", data, data.index(b"PK\x01\x02") + 24, 10)
+    path.write_bytes(data)
+    refused(path, tmp_path, "damaged zip")
+
+
+def test_names_of_unix_zips_are_utf8_without_saying_so(tmp_path):
+    path = raw_name_zip(tmp_path / "a.zip", "Fußgänger.jpg".encode())
+    assert list(unpack(path, tmp_path)) == ["Fußgänger.jpg"]
+
+
+def test_other_names_are_code_page_437(tmp_path):
+    path = raw_name_zip(tmp_path / "a.zip", "Fußgänger.jpg".encode("cp437"), system=0)
+    assert list(unpack(path, tmp_path)) == ["Fußgänger.jpg"]
+
+
+def test_names_that_say_they_are_utf8_are(tmp_path):
+    assert list(unpack(make_zip(tmp_path / "a.zip", {"ü/歩.jpg": b"x"}), tmp_path)) == ["ü/歩.jpg"]
+
+
+def test_names_with_backslashes_are_folders_only_if_made_on_windows(tmp_path):
+    dos = raw_name_zip(tmp_path / "a.zip", b"a\\b.jpg", system=0)
+    unix = raw_name_zip(tmp_path / "b.zip", b"a\\b.jpg", system=3)
+    assert list(unpack(dos, tmp_path)) == ["a/b.jpg"]
+    assert list(unpack(unix, tmp_path)) == ["a\\b.jpg"]
+
+
+def test_of_equal_names_the_last_counts(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive, pytest.warns(UserWarning):
+        archive.writestr("a.jpg", b"old")
+        archive.writestr("a.jpg", b"new")
+    assert unpack(tmp_path / "a.zip", tmp_path) == {"a.jpg": b"new"}
+
+
+def test_the_time_of_a_member_is_kept(tmp_path):
+    plain = zipfile.ZipInfo("a.jpg", (2020, 1, 2, 3, 4, 6))
+    exact = zipfile.ZipInfo("b.jpg", (2020, 1, 2, 3, 4, 6))
+    exact.extra = struct.pack("<HHH", 0x9999, 2, 0) + struct.pack("<HHBi", 0x5455, 5, 1, 1234567891)
+    undated = zipfile.ZipInfo("c.jpg")
+    undated.date_time = (1980, 0, 0, 0, 0, 0)
+    path = make_zip(tmp_path / "a.zip", {plain: b"x", exact: b"x", undated: b"x"})
+    folder, _ = sources.unpack(path, tmp_path / "cache")
+    assert (folder / "a.jpg").stat().st_mtime == 1577934246
+    assert (folder / "b.jpg").stat().st_mtime == 1234567891
+    assert (folder / "c.jpg").stat().st_mtime == 0
+
+
+def test_a_zip_is_unpacked_once(tmp_path, monkeypatch):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    first = sources.unpack(path, tmp_path / "cache")
+    monkeypatch.setattr(sources, "_unpack", lambda *_: pytest.fail("unpacked again"))
+    shutil.copy(path, tmp_path / "copy.zip")
+    assert sources.unpack(tmp_path / "copy.zip", tmp_path / "cache") == first
+
+
+def test_another_content_under_the_same_name_is_unpacked(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    first, _ = sources.unpack(path, tmp_path / "cache")
+    make_zip(path, {"a.jpg": b"y"})
+    second, _ = sources.unpack(path, tmp_path / "cache")
+    assert first != second
+    assert (second / "a.jpg").read_bytes() == b"y"
+
+
+def test_what_a_killed_run_left_is_cleared(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    _, content_hash = sources.unpack(path, tmp_path / "elsewhere")
+    stale = tmp_path / "cache" / f".tmp-{content_hash[:16]}-dead"
+    stale.mkdir(parents=True)
+    (stale / "half.jpg").write_bytes(b"x")
+    assert unpack(path, tmp_path) == {"a.jpg": b"x"}
+    assert not stale.exists()
+
+
+def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"x"})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "utime", full)
+    with pytest.raises(OSError, match="No space"):
+        sources.unpack(path, tmp_path / "cache")
+    assert [p.name[:5] for p in (tmp_path / "cache").iterdir()] == [".lock"]
+
+
+def test_a_folder_of_images(tmp_path):
+    (tmp_path / "My photos" / "sub").mkdir(parents=True)
+    (tmp_path / "My photos" / "sub" / "a.jpg").write_bytes(b"123")
+    found = sources.resolve(str(tmp_path / "My photos"), tmp_path / "cache")
+    assert found.root == str(tmp_path / "My photos")
+    assert found.input_id.startswith("My-photos-")
+    assert len(found.input_id) == len("My-photos-") + 10
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_id_of_a_folder_does_not_depend_on_how_it_is_written(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"1")
+    monkeypatch.chdir(tmp_path)
+    ids = {
+        sources.resolve(text, tmp_path / "cache").input_id
+        for text in ("in", "in/", "./in", str(tmp_path / "in"))
+    }
+    assert len(ids) == 1
+
+
+def test_folders_of_equal_name_have_different_ids(tmp_path):
+    for parent in ("a", "b"):
+        (tmp_path / parent / "in").mkdir(parents=True)
+        (tmp_path / parent / "in" / "x.jpg").write_bytes(b"1")
+    first, second = (
+        sources.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b")
+    )
+    assert first != second
+
+
+def test_one_image_is_the_only_one_of_its_folder(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(b"1")
+    (tmp_path / "b.jpg").write_bytes(b"1")
+    found = sources.resolve(str(tmp_path / "b.jpg"), tmp_path / "cache")
+    assert found.root == str(tmp_path)
+    assert [e.path for e in found.manifest.entries] == ["b.jpg"]
+    assert found.input_id.startswith("b.jpg-")
+
+
+def test_a_zip_has_the_id_of_its_content(tmp_path):
+    first = make_zip(tmp_path / "Holiday.ZIP", {"a.jpg": b"x"})
+    found = sources.resolve(str(first), tmp_path / "cache")
+    assert found.input_id.startswith("Holiday-")
+    (tmp_path / "moved").mkdir()
+    second = shutil.move(first, tmp_path / "moved" / "Holiday.zip")
+    assert sources.resolve(str(second), tmp_path / "cache").input_id == found.input_id
+
+
+def test_a_zip_may_be_called_anything(tmp_path):
+    path = make_zip(tmp_path / "photos.backup", {"a.jpg": b"x"})
+    assert sources.resolve(str(path), tmp_path / "cache").input_id.startswith("photos.backup-")
+
+
+@pytest.mark.parametrize("files", [{}, {"a.txt": b"x"}, {"a.jpg": b""}, {".a.jpg": b"x"}])
+def test_no_image_at_all_is_one_clear_error(tmp_path, files):
+    (tmp_path / "in").mkdir()
+    for name, data in files.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    make_zip(tmp_path / "in.zip", files)
+    for path in ("in", "in.zip"):
+        with pytest.raises(YoloError, match=r"no image to work on.*expected a folder, a zip, or"):
+            sources.resolve(str(tmp_path / path), tmp_path / "cache")
+
+
+def test_one_empty_image_is_no_image(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    with pytest.raises(YoloError, match="empty file: 0 bytes"):
+        sources.resolve(str(tmp_path / "a.jpg"), tmp_path / "cache")
+
+
+def test_a_path_that_is_not_there_is_one_clear_error(tmp_path):
+    with pytest.raises(YoloError, match=r"no such images.*check the path given as images="):
+        sources.resolve(str(tmp_path / "nothing"), tmp_path / "cache")
+
+
+def test_a_file_of_another_kind_is_one_clear_error(tmp_path):
+    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    with pytest.raises(YoloError, match="neither an image nor a sound zip"):
+        sources.resolve(str(tmp_path / "a.pdf"), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("My photos (2)", "My-photos-2"),
+        ("ü歩行者", "images"),
+        ("", "images"),
+        ("..", "images"),
+        (".hidden", "hidden"),
+        ("a" * 60, "a" * 40),
+        ("a\nb/c", "a-b-c"),
+    ],
+)
+def test_a_slug_is_a_plain_name(name, expected):
+    assert sources.slug(name) == expected
+
+
+def run(*arguments):
+    package = Path(sources.__file__).parent.parent
+    return subprocess.run(
+        [sys.executable, "-m", "yolo.sources", *map(os.fspath, arguments)],
+        env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
+        capture_output=True,
+    )
+
+
+@pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync here")
+def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
+    folder = os.fsencode(tmp_path / "in")
+    names = [b"a b/caf\xe9.jpg", b"#x.jpg", b";y.jpg", b"n\nl.jpg", b"-d.jpg", "ü.jpg".encode()]
+    for name in [*names, b"skipped.txt", b".hidden.jpg"]:
+        os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
+        with open(os.path.join(folder, name), "wb") as file:
+            file.write(b"12345")
+    (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "ü.jpg")
+    result = run(tmp_path / "in", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout)
+    assert printed == {
+        "root": str(tmp_path / "in"),
+        "input_id": printed["input_id"],
+        "manifest": str(tmp_path / "out" / "manifest.jsonl"),
+        "files_from": str(tmp_path / "out" / "files-from"),
+        "count": 7,
+        "skipped": 1,
+        "ignored": 1,
+        "bytes": 35,
+    }
+    command = ["rsync", "-rtL", "--from0", f"--files-from={printed['files_from']}"]
+    subprocess.run([*command, f"{printed['root']}/", f"{tmp_path}/staged/"], check=True)
+    staged = os.fsencode(tmp_path / "staged")
+    found = [
+        os.path.relpath(os.path.join(parent, name), staged)
+        for parent, _, files in os.walk(staged)
+        for name in files
+    ]
+    assert sorted(found) == sorted([*names, b"link.jpg"])
+    assert not (tmp_path / "staged" / "link.jpg").is_symlink()
+
+
+def test_the_command_fails_in_one_line(tmp_path):
+    result = run(tmp_path / "nothing", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
+    assert result.returncode == 2
+    assert result.stdout == b""
+    assert result.stderr.count(b"\n") == 1
+    assert not (tmp_path / "out").exists()

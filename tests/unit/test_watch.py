@@ -1,0 +1,324 @@
+import json
+import os
+import stat
+from dataclasses import replace
+
+import pytest
+from make_run import make_run, put_job, put_progress
+from yolo import fsio, plan, watch
+from yolo.errors import YoloError
+from yolo.watch import CommandFailed, Condor
+
+NOW = 1100.0
+
+
+class Pool:
+    """Stands in for HTCondor's commands: answers from lists, and keeps what it was asked."""
+
+    def __init__(self, queue=(), history=(), slots=()):
+        self.queue, self.history, self.slots = list(queue), list(history), list(slots)
+        self.commands = []
+
+    def __call__(self, command):
+        self.commands.append(list(command))
+        name = os.path.basename(command[0])
+        answer = {
+            "condor_q": self.queue, "condor_history": self.history, "condor_status": self.slots
+        }[name]  # fmt: skip
+        if isinstance(answer, Exception):
+            raise answer
+        return json.dumps(answer) if answer else ""
+
+    def asked(self, name):
+        return [command for command in self.commands if command[0] == name]
+
+
+def job(proc, status, **more):
+    return {"ClusterId": 7, "ProcId": proc, "JobStatus": status, **more}
+
+
+def done(proc, **more):
+    return job(proc, 4, ExitCode=0, ExitBySignal=False, JobStartDate=1000, **more)
+
+
+@pytest.fixture
+def leg(tmp_path):
+    """A leg with a plan of four chunks of two images each."""
+    run, _ = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
+    plan.make_plan(run, "parallel", slots=2, chunk_size=2)
+    return run.leg("parallel")
+
+
+def look(leg, pool, sleeps=None):
+    return watch.look(
+        leg, "p001", Condor(7, run=pool), now=lambda: NOW,
+        sleep=(sleeps if sleeps is not None else []).append,
+    )  # fmt: skip
+
+
+def test_a_held_job_ends_the_wait_with_reason_and_remedy(leg):
+    reason = "Error from slot1_1@execute2: Failed to open '/srv/share/x' as standard error"
+    pool = Pool(
+        queue=[
+            job(0, 2, JobStartDate=1000),
+            job(1, 5, HoldReasonCode=7, HoldReasonSubCode=13, HoldReason=reason),
+            job(2, 1),
+            job(3, 5, HoldReasonCode=7, HoldReasonSubCode=13, HoldReason=reason),
+        ]
+    )
+    found = look(leg, pool)
+    assert found.state == "failed"
+    assert (found.running, found.idle, found.held) == (1, 1, 2)
+    assert found.reason.startswith("job 7.1 is held: the host could not open the job's output")
+    assert reason in found.reason
+    assert found.reason.endswith("(and 1 more job like it)")
+    assert "UID" in found.remedy
+
+
+def test_a_removed_job_ends_the_wait(leg):
+    pool = Pool(
+        queue=[job(0, 2, JobStartDate=1000), job(2, 1), job(3, 1)],
+        history=[job(1, 3, RemoveReason="via condor_rm (by user yolo)")],
+    )
+    found = look(leg, pool)
+    assert (found.state, found.removed) == ("failed", 1)
+    assert "someone removed it with condor_rm" in found.reason
+    assert "1 removed" in found.line
+
+
+def test_a_job_that_failed_ends_the_wait_with_the_end_of_its_error_file(leg):
+    leg.stderr("p001", "c00002").write_text("noise\n" * 5000 + "Traceback\n\nerror: bad model\n")
+    pool = Pool(history=[done(0), done(1), job(2, 4, ExitCode=2), done(3)])
+    found = look(leg, pool)
+    assert found.state == "failed"
+    assert found.reason.startswith("job 7.2 ended with exit code 2. Its last words: noise | noise")
+    assert found.reason.endswith("Traceback | error: bad model")
+
+
+def test_the_error_file_is_where_the_job_says(leg, tmp_path):
+    (tmp_path / "elsewhere.err").write_text("here\n")
+    pool = Pool(
+        queue=[job(1, 2), job(2, 2), job(3, 2)],
+        history=[job(0, 4, ExitCode=1, Err="elsewhere.err", Iwd=str(tmp_path))],
+    )
+    assert look(leg, pool).reason.endswith("Its last words: here")
+
+
+def test_a_job_killed_by_a_signal_without_words_ends_the_wait(leg):
+    pool = Pool(history=[done(0), done(1), job(2, 4, ExitBySignal=True, ExitSignal=9), done(3)])
+    found = look(leg, pool)
+    assert found.state == "failed"
+    assert found.reason == "job 7.2 was killed by signal 9"
+
+
+def test_done_is_every_job_completed_with_exit_code_0(leg):
+    for number in range(4):
+        put_progress(leg, f"c0000{number}", 2, 2)
+    found = look(leg, Pool(history=[done(0), done(1), done(2), done(3)]))
+    assert found.state == "done"
+    assert (found.images_done, found.images_total, found.completed) == (8, 8, 4)
+    assert found.reason is None
+    assert found.eta_seconds == 0
+
+
+def test_not_done_while_one_job_is_in_the_queue(leg):
+    pool = Pool(queue=[job(3, 2, JobStartDate=1000)], history=[done(0), done(1), done(2)])
+    assert look(leg, pool).state == "waiting"
+
+
+def test_a_job_on_its_way_from_the_queue_to_the_history_is_waited_for(leg):
+    class Late(Pool):
+        def __call__(self, command):
+            if len(self.asked("condor_history")) == 1:
+                self.history = [done(0), done(1), done(2), done(3)]
+            return super().__call__(command)
+
+    sleeps = []
+    pool = Late(history=[done(0), done(1), done(2)])
+    assert look(leg, pool, sleeps).state == "done"
+    assert sleeps == [1]
+
+
+def test_a_job_that_left_without_a_trace_ends_the_wait(leg):
+    sleeps = []
+    found = look(leg, Pool(history=[done(0), done(1)]), sleeps)
+    assert found.state == "failed"
+    assert found.reason.startswith("2 of 4 jobs left the queue without a trace")
+    assert len(sleeps) == watch.HISTORY_TRIES - 1
+    assert found.idle == 0
+
+
+def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(leg):
+    put_job(leg, "p001", "c00000")
+    put_job(leg, "p001", "c00001")
+    fsio.write_text(leg.job("p001", "c00002"), "{")
+    put_job(leg, "p002", "c00003")
+    assert "2 of 4 jobs" in look(leg, Pool()).reason
+    put_job(leg, "p001", "c00002")
+    put_job(leg, "p001", "c00003")
+    assert look(leg, Pool()).state == "done"
+
+
+def test_a_held_job_counts_more_than_others_that_were_removed(leg):
+    pool = Pool(queue=[job(0, 5, HoldReasonCode=34)], history=[job(1, 3), job(2, 3), job(3, 3)])
+    assert "is held" in look(leg, pool).reason
+
+
+def test_the_history_is_asked_only_for_jobs_that_left(leg):
+    pool = Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(4)])
+    look(leg, pool)
+    assert pool.asked("condor_history") == []
+    pool = Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(3)], history=[done(3)])
+    look(leg, pool)
+    (command,) = pool.asked("condor_history")
+    assert command[1:4] == ["7", "-limit", "1"]
+
+
+def test_jobs_that_are_not_made_yet_count_as_idle(leg):
+    found = look(leg, Pool(queue=[job(0, 2, JobStartDate=1000)]))
+    assert (found.state, found.running, found.idle) == ("waiting", 1, 3)
+
+
+def test_the_named_schedd_is_asked(leg):
+    pool = Pool(queue=[job(i, 2) for i in range(3)], history=[done(3)])
+    watch.look(leg, "p001", Condor(7, "submit", pool), now=lambda: NOW)
+    for name in ("condor_q", "condor_history"):
+        assert pool.asked(name)[0][:4] == [name, "-name", "submit", "7"]
+
+
+def test_the_line_moves(leg):
+    put_progress(leg, "c00000", 2, 2, failed=1)
+    put_progress(leg, "c00001", 1, 2)
+    pool = Pool(queue=[job(1, 2, JobStartDate=1050), job(2, 1), job(3, 1)], history=[done(0)])
+    found = look(leg, pool)
+    assert (found.images_done, found.images_total, found.failed) == (3, 8, 1)
+    assert found.rate == pytest.approx(0.03)
+    assert found.eta_seconds == pytest.approx(5 / 0.03, abs=0.1)
+    assert found.line == (
+        "3/8 images  0.0 images/s  about 3 min left  1 running  2 idle  0 held  1 image failed"
+    )
+
+
+def test_before_the_first_job_starts_there_is_no_rate(leg):
+    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+    assert (found.rate, found.eta_seconds) == (None, None)
+    assert found.line == "0/8 images  0 running  4 idle  0 held"
+
+
+def test_before_the_first_image_there_is_no_rate(leg):
+    found = look(leg, Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(4)]))
+    assert (found.rate, found.eta_seconds) == (None, None)
+
+
+def test_a_start_that_is_in_the_future_does_not_break_the_rate(leg):
+    put_progress(leg, "c00000", 2, 2)
+    found = look(leg, Pool(queue=[job(i, 2, JobStartDate=5000) for i in range(4)]))
+    assert found.rate == 2.0
+
+
+def test_a_resumed_run_says_what_was_done_before(leg):
+    summary = fsio.read_json(leg.plan_summary("p001"))
+    fsio.write_json(leg.plan_summary("p001"), {**summary, "done_before": 100})
+    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+    assert found.line.startswith("0/8 images (and 100 done before)")
+
+
+def test_heartbeats_of_other_plans_and_damaged_ones_do_not_count(leg):
+    put_progress(leg, "c00000", 2, 2)
+    fsio.write_text(leg.progress("p002", "c00001"), '{"done":2,"total":2}')
+    fsio.write_text(leg.progress("p001", "c00002"), "{")
+    (leg.progress_dir / ".tmp-1").write_text('{"done":2,"total":2}')
+    assert look(leg, Pool(queue=[job(i, 1) for i in range(4)])).images_done == 2
+
+
+def test_why_nothing_runs_is_said_while_waiting(leg):
+    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+    assert found.state == "waiting"
+    assert found.reason == "no execute host is in the pool"
+
+
+def test_slots_are_not_asked_for_while_a_job_runs(leg):
+    pool = Pool(queue=[job(0, 2, JobStartDate=1000), *(job(i, 1) for i in range(1, 4))])
+    found = look(leg, pool)
+    assert pool.asked("condor_status") == []
+    assert found.reason is None
+
+
+def test_a_central_manager_that_is_away_does_not_end_the_wait(leg):
+    pool = Pool(queue=[job(i, 1) for i in range(4)])
+    pool.slots = CommandFailed("condor_status: Error: communication error")
+    found = look(leg, pool)
+    assert found.state == "waiting"
+    assert "communication error" in found.reason
+
+
+def test_a_schedd_that_is_away_does_not_end_the_wait(leg):
+    put_progress(leg, "c00000", 1, 2)
+    pool = Pool()
+    pool.queue = CommandFailed("condor_q: can't connect")
+    found = look(leg, pool)
+    assert found.state == "waiting"
+    assert found.images_done == 1
+    assert "HTCondor does not answer" in found.line
+    assert found.reason == "condor_q: can't connect"
+
+
+def test_a_damaged_plan_is_named(leg):
+    leg.plan_summary("p001").write_text("{}")
+    with pytest.raises(YoloError, match="the plan is damaged"):
+        look(leg, Pool())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (22.4, "22 s"), (89.4, "89 s"), (90, "2 min"), (3000, "50 min"),
+     (5400, "1 h 30 min"), (7799, "2 h 10 min")],
+)  # fmt: skip
+def test_times_as_people_say_them(seconds, text):
+    assert watch.human_time(seconds) == text
+
+
+def test_the_line_has_all_its_parts():
+    status = watch.Status("waiting", 37, 128, 0, 4.1, 22.2, 3, 2, 0)
+    expected = "37/128 images  4.1 images/s  about 22 s left  2 running  3 idle  0 held"
+    assert watch.human_line(status) == expected
+    assert watch.human_line(replace(status, failed=2)).endswith("2 images failed")
+
+
+def script(path, text):
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def test_the_commands_are_run_as_they_are_on_a_submit_host(leg, tmp_path, monkeypatch, capsys):
+    bin_folder = tmp_path / "bin"
+    bin_folder.mkdir()
+    script(bin_folder / "condor_q", f"echo '{json.dumps([job(3, 2, JobStartDate=1000)])}'")
+    script(bin_folder / "condor_history", f"echo '{json.dumps([done(i) for i in range(3)])}'")
+    monkeypatch.setenv("PATH", str(bin_folder), prepend=os.pathsep)
+    run_dir = leg.root.parent
+    watch.main(["--run-dir", str(run_dir), "--leg", "parallel", "--cluster", "7"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["state"] == "waiting"
+    assert (printed["running"], printed["completed"]) == (1, 3)
+    script(bin_folder / "condor_q", "echo noise; echo 'can not connect' >&2; exit 1")
+    watch.main(["--run-dir", str(run_dir), "--leg", "parallel", "--cluster", "7"])
+    assert json.loads(capsys.readouterr().out)["reason"] == "condor_q: can not connect"
+
+
+def test_a_host_without_htcondor_is_named(monkeypatch):
+    monkeypatch.setenv("PATH", "/nonexistent")
+    with pytest.raises(YoloError, match="run this on the submit host"):
+        watch.run_command(["condor_q"])
+
+
+def test_a_command_that_hangs_does_not_hang_the_wait(monkeypatch):
+    monkeypatch.setattr(watch, "_COMMAND_SECONDS", 0.1)
+    with pytest.raises(CommandFailed, match="no answer"):
+        watch.run_command(["sleep", "5"])
+
+
+def test_a_leg_without_a_plan_is_named(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg"])
+    with pytest.raises(YoloError, match="nothing is planned"):
+        watch.main(["--run-dir", str(run.root), "--leg", "single", "--cluster", "1"])

@@ -1,0 +1,281 @@
+import hashlib
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from yolo import weights
+from yolo.errors import YoloError
+
+PT = b"PK\x03\x04 a checkpoint"
+ONNX = b"\x08\x09\x12\x07pytorch"
+
+
+@pytest.fixture
+def server():
+    """A web server with files in ``pages``: path to (status, length to declare, body)."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.server.asked.append(self.path)
+            status, length, body = self.server.pages.get(self.path, (404, 9, b"not found"))
+            self.send_response(status)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
+        httpd.pages, httpd.asked = {}, []
+        httpd.url = f"http://127.0.0.1:{httpd.server_port}/r"
+        threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
+        yield httpd
+        httpd.shutdown()
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def release(server, file, body=PT, length=None):
+    server.pages[f"/r/{file}"] = (200, len(body) if length is None else length, body)
+
+
+def left(cache):
+    return sorted(p.name for p in cache.glob("*")) if cache.exists() else []
+
+
+def openvino(folder, xml="model.xml", binary="model.bin", metadata=None):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / xml).write_text("<net/>")
+    if binary:
+        (folder / binary).write_bytes(b"\0\1")
+    if metadata:
+        (folder / "metadata.yaml").write_text(metadata)
+    return folder
+
+
+def test_an_unknown_value_lists_what_is_expected(tmp_path):
+    with pytest.raises(YoloError) as error:
+        weights.resolve("yolov9z", tmp_path)
+    assert "no such weights: yolov9z; expected a .pt or .onnx file" in str(error.value)
+    assert "yolov5s" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("yolov5n", "yolov5nu.pt"),
+        ("yolov5s", "yolov5su.pt"),
+        ("yolov5su", "yolov5su.pt"),
+        ("yolov5x6", "yolov5x6u.pt"),
+        ("yolov5m6u", "yolov5m6u.pt"),
+        ("yolov5l.pt", "yolov5lu.pt"),
+    ],
+)
+def test_a_released_name_is_fetched_once(tmp_path, server, name, file):
+    release(server, file)
+    found = weights.resolve(name, tmp_path / "cache", server.url)
+    again = weights.resolve(name, tmp_path / "cache", server.url + "/")
+    assert found == again
+    assert server.asked == [f"/r/{file}"]
+    assert found.path == str(tmp_path / "cache" / file)
+    assert found.kind == "pt"
+    assert found.sha256 == hashlib.sha256(PT).hexdigest()
+    assert found.weights_id == found.sha256[:16]
+    assert found.files == (file,)
+    assert left(tmp_path / "cache") == ["checksums.json", file]
+    recorded = json.loads((tmp_path / "cache" / "checksums.json").read_text())
+    assert recorded == {file: found.sha256}
+
+
+def test_there_are_twenty_names_for_ten_files():
+    assert len(weights.RELEASED) == 20
+    assert len(set(weights.RELEASED.values())) == 10
+
+
+def test_a_cached_file_that_changed_is_refused(tmp_path, server):
+    release(server, "yolov5su.pt")
+    weights.resolve("yolov5s", tmp_path, server.url)
+    (tmp_path / "yolov5su.pt").write_bytes(PT + b"!")
+    with pytest.raises(YoloError, match=r"have changed.*recorded in .*checksums\.json.*remove"):
+        weights.resolve("yolov5s", tmp_path, server.url)
+
+
+def test_a_release_that_changed_is_refused_and_not_kept(tmp_path, server):
+    release(server, "yolov5su.pt")
+    weights.resolve("yolov5s", tmp_path, server.url)
+    (tmp_path / "yolov5su.pt").unlink()
+    release(server, "yolov5su.pt", PT + b"!")
+    with pytest.raises(YoloError, match="wrong checksum"):
+        weights.resolve("yolov5s", tmp_path, server.url)
+    assert left(tmp_path) == ["checksums.json"]
+
+
+def test_a_published_checksum_counts_more_than_the_recorded_one(tmp_path, server, monkeypatch):
+    release(server, "yolov5su.pt")
+    weights.resolve("yolov5s", tmp_path, server.url)
+    monkeypatch.setitem(weights.PUBLISHED_SHA256, "yolov5su.pt", "0" * 64)
+    with pytest.raises(YoloError, match="0000, published"):
+        weights.resolve("yolov5s", tmp_path, server.url)
+
+
+def test_published_checksums_are_checksums_of_released_files():
+    for file, checksum in weights.PUBLISHED_SHA256.items():
+        assert file in weights.RELEASED.values()
+        assert len(bytes.fromhex(checksum)) == 32
+
+
+def test_a_file_put_into_the_cache_by_hand_is_taken_and_recorded(tmp_path):
+    (tmp_path / "yolov5su.pt").write_bytes(PT)
+    found = weights.resolve("yolov5s", tmp_path, "http://127.0.0.1:9/none")
+    assert json.loads((tmp_path / "checksums.json").read_text()) == {"yolov5su.pt": found.sha256}
+
+
+def test_a_release_that_is_not_there_says_its_url_and_the_remedy(tmp_path, server):
+    with pytest.raises(YoloError) as error:
+        weights.resolve("yolov5s", tmp_path, server.url)
+    message = str(error.value)
+    assert f"HTTP 404 Not Found): {server.url}/yolov5su.pt" in message
+    assert "fetch it by hand and give its path: -e weights=/path/to/yolov5su.pt" in message
+    assert left(tmp_path) == []
+
+
+def test_no_network_says_the_url_and_the_remedy(tmp_path):
+    with pytest.raises(YoloError, match=r"refused.*127\.0\.0\.1:9/x/yolov5su\.pt; fetch it by"):
+        weights.resolve("yolov5s", tmp_path, "http://127.0.0.1:9/x")
+
+
+def test_a_base_url_that_is_none_is_named(tmp_path):
+    with pytest.raises(YoloError, match=r"not a URL.*nonsense/yolov5su\.pt"):
+        weights.resolve("yolov5s", tmp_path, "nonsense")
+
+
+def test_a_transfer_that_broke_leaves_nothing(tmp_path, server):
+    release(server, "yolov5su.pt", PT, length=len(PT) + 5)
+    with pytest.raises(YoloError, match=f"{len(PT)} bytes; expected {len(PT) + 5} bytes"):
+        weights.resolve("yolov5s", tmp_path, server.url)
+    assert left(tmp_path) == []
+
+
+def test_an_error_page_instead_of_weights_is_refused(tmp_path, server):
+    release(server, "yolov5su.pt", b"<html>please log in</html>")
+    with pytest.raises(YoloError, match=r"holds no pt model.*<html>"):
+        weights.resolve("yolov5s", tmp_path, server.url)
+
+
+def test_recorded_checksums_that_are_damaged_are_named(tmp_path, server):
+    release(server, "yolov5su.pt")
+    for text in ("{", "[]"):
+        (tmp_path / "checksums.json").write_text(text)
+        with pytest.raises(YoloError, match=r"checksums\.json.*remove that file"):
+            weights.resolve("yolov5s", tmp_path, server.url)
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("a.pt", PT), ("a.pt", b"\x80\x02old"), ("A.ONNX", ONNX)]
+)
+def test_a_file_of_the_users(tmp_path, name, data):
+    (tmp_path / name).write_bytes(data)
+    found = weights.resolve(str(tmp_path / name), tmp_path / "cache")
+    assert found.kind == name.lower().rpartition(".")[2]
+    assert (found.path, found.name, found.files) == (str(tmp_path / name), name, (name,))
+    assert found.sha256 == hashlib.sha256(data).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "match"),
+    [
+        ("a.pt", b"", "holds no pt model"),
+        ("a.pt", b"version https://git-lfs.github.com/spec/v1", "holds no pt model"),
+        ("a.onnx", b"", "holds no onnx model"),
+        ("a.onnx", b"version https://git-lfs.github.com/spec/v1", "holds no onnx model"),
+        ("a.onnx", b"\n<html>", "holds no onnx model"),
+        ("a.h5", b"x", "not a weights file"),
+        ("model.xml", b"<net/>", "not a weights file"),
+    ],
+)
+def test_a_file_that_holds_no_model_is_refused(tmp_path, name, data, match):
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(YoloError, match=match):
+        weights.resolve(str(tmp_path / name), tmp_path / "cache")
+
+
+def test_a_file_of_the_users_comes_before_a_name_with_its_suffix(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("yolov5s.pt").write_bytes(PT)
+    found = weights.resolve("yolov5s.pt", tmp_path / "cache", "http://127.0.0.1:9/none")
+    assert found.path == str(tmp_path / "yolov5s.pt")
+
+
+def test_an_openvino_folder(tmp_path):
+    folder = openvino(tmp_path / "yolo_openvino_model", metadata="names: {}")
+    (folder / "notes.txt").write_text("x")
+    found = weights.resolve(f"{folder}/", tmp_path / "cache")
+    assert found.kind == "openvino"
+    assert found.name == "yolo_openvino_model"
+    assert found.files == ("metadata.yaml", "model.bin", "model.xml")
+    assert found.path == str(folder)
+
+
+def test_a_folder_is_named_by_the_content_of_its_model_only(tmp_path):
+    first = weights.resolve(str(openvino(tmp_path / "a")), tmp_path)
+    second = weights.resolve(str(openvino(tmp_path / "b")), tmp_path)
+    assert first.sha256 == second.sha256
+    (tmp_path / "b" / "notes.txt").write_text("x")
+    assert weights.resolve(str(tmp_path / "b"), tmp_path).sha256 == first.sha256
+    (tmp_path / "b" / "model.bin").write_bytes(b"\0\2")
+    assert weights.resolve(str(tmp_path / "b"), tmp_path).sha256 != first.sha256
+    metadata = openvino(tmp_path / "c", metadata="names: {}")
+    assert weights.resolve(str(metadata), tmp_path).sha256 != first.sha256
+
+
+def test_what_moves_between_two_files_of_a_folder_changes_its_name(tmp_path):
+    first = openvino(tmp_path / "a")
+    second = openvino(tmp_path / "b")
+    (second / "model.xml").write_bytes((first / "model.bin").read_bytes())
+    (second / "model.bin").write_bytes((first / "model.xml").read_bytes())
+    ids = {weights.resolve(str(folder), tmp_path).weights_id for folder in (first, second)}
+    assert len(ids) == 2
+
+
+def test_a_folder_without_a_model_or_with_two_is_refused(tmp_path):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(YoloError, match=r"holds 0 \.xml files"):
+        weights.resolve(str(tmp_path / "none"), tmp_path)
+    openvino(tmp_path / "two")
+    openvino(tmp_path / "two", xml="other.xml")
+    with pytest.raises(YoloError, match=r"holds 2 \.xml files"):
+        weights.resolve(str(tmp_path / "two"), tmp_path)
+    with pytest.raises(YoloError, match=r"lacks model\.bin"):
+        weights.resolve(str(openvino(tmp_path / "half", binary=None)), tmp_path)
+
+
+def test_the_demo_weights(tmp_path):
+    (tmp_path / "demo.pt").write_bytes(PT)
+    found = weights.resolve("demo", tmp_path, demo=tmp_path / "demo.pt")
+    assert (found.kind, found.name, found.files) == ("pt", "demo", ("demo.pt",))
+    with pytest.raises(YoloError, match=r"demo weights are not there.*git checkout"):
+        weights.resolve("demo", tmp_path, demo=tmp_path / "gone.pt")
+
+
+def test_the_demo_weights_have_their_place_beside_the_package():
+    assert Path(weights.__file__).parent.parent / "demo" / "yolov5n-demo.pt" == weights.DEMO
+
+
+def test_the_command_prints_json(tmp_path, capsys):
+    (tmp_path / "a.pt").write_bytes(PT)
+    weights.main([str(tmp_path / "a.pt"), "--cache", str(tmp_path / "cache")])
+    sha256 = hashlib.sha256(PT).hexdigest()
+    assert json.loads(capsys.readouterr().out) == {
+        "kind": "pt",
+        "path": str(tmp_path / "a.pt"),
+        "weights_id": sha256[:16],
+        "sha256": sha256,
+        "name": "a.pt",
+        "files": ["a.pt"],
+    }
