@@ -1,742 +1,560 @@
-"""Make sample images with YOLO labels out of the real photos that two packages ship.
+"""Makes sample images with YOLO labels out of the photos that two Python packages ship.
 
-    python files/demo/samples.py --out DIR --count 48 [--seed 0] [--split sample|train|val]
+``photos.json`` names the photos (inside the wheels of ultralytics and scikit-image) and the boxes
+drawn on them by hand. Every image made here is one, two or four crops of those photos: moved,
+scaled, flipped, turned a little, re-lit, blurred, with noise, over a background.
 
-writes ``DIR/images/<folder>/<index>.jpg``, ``DIR/labels/<folder>/<index>.txt`` and
-``DIR/samples.json``, which says what was made. The same arguments give the same bytes, and a second
-run rewrites nothing; other arguments replace what an earlier run made in ``DIR``.
+The image is a function of three numbers and nothing else: split, seed and index. They are put
+together to one integer (`image_seed`), each split in a range of its own, so no image of one split
+can share its random numbers with an image of another one.
 
-The photos and their hand-made boxes stand in ``photos.json``. Their packages are only looked for,
-never imported, so ``pip install --no-deps -r files/demo/requirements.txt`` is enough.
-
-Each image has a seed of its own. The three splits own disjoint ranges of seeds, so the held-out
-images of ``val`` are augmentations that ``train`` can't contain, whatever ``--seed`` is given.
+Needs numpy and Pillow. The photo packages are located but never imported, so their own
+dependencies may be absent.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import hashlib
 import importlib.util
 import io
 import json
 import math
 import os
-import random
-import secrets
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import PIL
-from PIL import Image, ImageFilter
+from PIL import Image, ImageEnhance, ImageFilter
+from PIL import __version__ as pillow_version
 
-T = TypeVar("T")
+PHOTOS_FILE = Path(__file__).with_name("photos.json")
+INSTALL = "pip install --no-deps -r files/demo/requirements.txt"
 
-CATALOG = Path(__file__).with_name("photos.json")
-"""The photos, their checksums and their boxes."""
+# A split's range of random seeds is [number * 2**40, (number + 1) * 2**40).
+SPLITS = {"train": 0, "val": 1, "sample": 2}
+MAX_SEED = 2**20
+MAX_COUNT = 2**20
 
-SPLITS = ("sample", "train", "val")
-MAX_SEED = 999
-MAX_COUNT = 100_000
-DEFAULT_COUNT = 48
+# Width and height in pixels; 640x480 comes most often.
+SIZES = ((640, 480), (640, 480), (640, 480), (640, 427), (480, 640), (600, 600), (720, 540))
 
-STATE = "samples.json"
-_TEMP_PREFIX = ".samples-"
-_INSTALL = "pip install --no-deps -r files/demo/requirements.txt"
+# A box is wanted either nearly whole or not at all: between these shares of its area it is neither
+# a fair object to ask for nor a fair background, so such a crop is drawn again.
+HIDDEN, VISIBLE = 0.02, 0.4
+# Shortest side in pixels of an object that can be told at all; below SMALLEST it gets no label.
+SHORTEST, SMALLEST = 14.0, 8.0
+TRIES = 30
 
-_SIZES = ((640, 480), (640, 480), (640, 480), (640, 427), (640, 360), (600, 600), (480, 640))
-"""Width and height of the images, pixels; drawn from evenly."""
-
-_MAX_ANGLE = math.radians(8)
-_MIN_VISIBLE = 0.4
-"""A cropped object counts from this fraction of its box on."""
-_MAX_HIDDEN = 0.03
-"""Up to this fraction it may be in the picture without a label; a crop between the two is drawn
-again, because nobody could say whether the object is there."""
-_MIN_SIDE = 12.0
-"""Shortest side of a box, pixels."""
-_TRIES = 60
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom in pixels, continuous coordinates."""
 
 
-class DemoError(Exception):
-    """Something the user can mend; its text says what was wrong and what to do."""
-
-
-class Box(NamedTuple):
-    """An object: index of its class, and its edges in pixels of the picture's top left origin."""
-
-    cls: int
-    x0: float
-    y0: float
-    x1: float
-    y1: float
-
-    @property
-    def area(self) -> float:
-        """Area in square pixels."""
-        return max(0.0, self.x1 - self.x0) * max(0.0, self.y1 - self.y0)
+class SampleError(Exception):
+    """Something the user can put right; the message says how."""
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo of the catalogue.
+    """One labelled photo, cut to its window.
 
     Attributes:
-        name: Its name, e.g. ``bus``.
-        folder: Folder of the images whose main photo it is.
-        package: The package to import, e.g. ``skimage``.
-        path: Path of the file inside the package.
-        size: Width and height, pixels.
-        sha256: Of the file.
-        boxes: The objects.
+        scene: Name of the folder for images made of this photo.
+        image: RGB image.
+        boxes: Pairs of class index and box, in pixels of `image`. Empty for a background.
     """
 
-    name: str
-    folder: str
-    package: str
-    path: str
-    size: tuple[int, int]
-    sha256: str
-    boxes: tuple[Box, ...]
-
-
-@dataclass(frozen=True)
-class Catalog:
-    """All photos: those with objects, and the backgrounds, which have none."""
-
-    classes: tuple[str, ...]
-    photos: tuple[Photo, ...]
-    backgrounds: tuple[Photo, ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A photo with its pixels: an RGB image."""
-
-    photo: Photo
+    scene: str
     image: Image.Image
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """The whole catalogue, read."""
-
-    classes: tuple[str, ...]
-    photos: tuple[Picture, ...]
-    backgrounds: tuple[Picture, ...]
+    boxes: tuple[tuple[int, Box], ...]
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A sample image.
+    """One image made from photos.
 
     Attributes:
-        path: Relative path of the image, with ``/``.
-        image: RGB.
-        boxes: The objects, all inside the image.
+        folder: Folder below images/ and labels/, such as ``street/close``.
+        image: RGB image.
+        boxes: Pairs of class index and box in pixels, inside the image.
     """
 
-    path: str
+    folder: str
     image: Image.Image
-    boxes: tuple[Box, ...]
+    boxes: tuple[tuple[int, Box], ...]
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What :func:`write_samples` did, as numbers of images."""
+class Affine:
+    """Scale, mirror and turn about a point: photo pixels to canvas pixels.
 
-    written: int
-    kept: int
-    removed: int
-
-
-# The catalogue
-
-
-def read_catalog(path: Path = CATALOG) -> Catalog:
-    """Read ``photos.json``."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    classes = tuple(data["classes"])
-
-    def photo(entry: dict[str, Any]) -> Photo:
-        return Photo(
-            name=entry["name"],
-            folder=entry["folder"],
-            package=entry["package"],
-            path=entry["path"],
-            size=(entry["size"][0], entry["size"][1]),
-            sha256=entry["sha256"],
-            boxes=tuple(Box(classes.index(b["class"]), *b["xyxy"]) for b in entry["boxes"]),
-        )
-
-    return Catalog(
-        classes,
-        tuple(photo(entry) for entry in data["photos"]),
-        tuple(photo(entry) for entry in data["backgrounds"]),
-    )
-
-
-def package_folder(package: str) -> Path:
-    """Return the folder of an installed package without importing it.
-
-    Raises:
-        DemoError: It is not installed.
-    """
-    spec = importlib.util.find_spec(package)
-    if spec is None or not spec.submodule_search_locations:
-        raise DemoError(
-            f"the sample photos of the package {package!r} are not installed for {sys.executable}; "
-            f"run: {_INSTALL}"
-        )
-    return Path(next(iter(spec.submodule_search_locations)))
-
-
-def read_picture(photo: Photo) -> Picture:
-    """Read a photo from its package.
-
-    Raises:
-        DemoError: The package is not installed, or has another photo there.
-    """
-    path = package_folder(photo.package) / photo.path
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise DemoError(
-            f"the package {photo.package!r} has no photo {photo.path} (looked for {path}); "
-            f"run: {_INSTALL}"
-        ) from None
-    found = hashlib.sha256(content).hexdigest()
-    if found != photo.sha256:
-        raise DemoError(
-            f"{path} is not the photo whose boxes photos.json has: SHA-256 {found}, "
-            f"expected {photo.sha256}; install the pinned version: {_INSTALL}"
-        )
-    return Picture(photo, Image.open(io.BytesIO(content)).convert("RGB"))
-
-
-def read_pictures(catalog: Catalog) -> Pictures:
-    """Read all photos of the catalogue.
-
-    Raises:
-        DemoError: A package is not installed, or has another photo.
-    """
-    return Pictures(
-        catalog.classes,
-        tuple(read_picture(photo) for photo in catalog.photos),
-        tuple(read_picture(photo) for photo in catalog.backgrounds),
-    )
-
-
-# Chance
-
-
-def image_seed(split: str, seed: int, index: int) -> int:
-    """Return the seed of one image: a different one for each of all possible arguments.
-
-    Raises:
-        DemoError: An argument is out of range.
-    """
-    if split not in SPLITS:
-        raise DemoError(f"unknown split: {split!r}; expected one of {', '.join(SPLITS)}")
-    if not 0 <= seed <= MAX_SEED:
-        raise DemoError(f"seed out of range: {seed}; expected 0 to {MAX_SEED}")
-    if not 0 <= index < MAX_COUNT:
-        raise DemoError(f"too many images: index {index}; expected fewer than {MAX_COUNT}")
-    return (SPLITS.index(split) * (MAX_SEED + 1) + seed) * MAX_COUNT + index
-
-
-class Dice:
-    """Random numbers that stay the same in all versions of Python and numpy.
-
-    Only what both promise to keep is used: ``random.Random.random`` and a bit generator's raw
-    output.
+    Attributes:
+        scale: Canvas pixels per photo pixel.
+        angle: Radians, clockwise on the screen.
+        flip: Mirror left and right before turning.
+        source: Point of the photo that comes to `target`.
+        target: Point of the canvas.
     """
 
-    def __init__(self, seed: int) -> None:
-        self._seed = seed
-        self._random = random.Random(seed).random
-
-    def uniform(self, low: float, high: float) -> float:
-        """Return a number from ``low`` to ``high``."""
-        return low + (high - low) * self._random()
-
-    def chance(self, probability: float) -> bool:
-        """Return True with this probability."""
-        return self._random() < probability
-
-    def choice(self, items: Sequence[T]) -> T:
-        """Return one of the items."""
-        return items[int(self._random() * len(items))]
-
-    def noise(self, shape: tuple[int, ...]) -> np.ndarray:
-        """Return roughly normal noise of deviation 1, float32 of this shape."""
-        count = math.prod(shape)
-        raw = np.random.PCG64(self._seed).random_raw((count + 1) // 2)
-        octets = np.asarray(raw, dtype="<u8").view(np.uint8).reshape(-1, 4)[:count]
-        total = octets.sum(axis=1, dtype=np.int32).astype(np.float32)
-        # A byte has the mean 127.5 and the variance (256² - 1) / 12; four are added here.
-        return ((total - 510.0) / math.sqrt(65535 / 3)).reshape(shape)
-
-
-# Pictures
-
-
-class Window(NamedTuple):
-    """A part of a photo: centre and sides in the photo's pixels, turned by ``angle`` radians."""
-
-    x: float
-    y: float
-    width: float
-    height: float
+    scale: float
     angle: float
     flip: bool
+    source: tuple[float, float]
+    target: tuple[float, float]
+
+    def matrix(self) -> tuple[float, float, float, float]:
+        """The 2x2 matrix, row by row, from photo offsets to canvas offsets."""
+        cos, sin = self.scale * math.cos(self.angle), self.scale * math.sin(self.angle)
+        sign = -1.0 if self.flip else 1.0
+        return cos * sign, -sin, sin * sign, cos
+
+    def point(self, x: float, y: float) -> tuple[float, float]:
+        """Where a point of the photo lies on the canvas."""
+        a, b, c, d = self.matrix()
+        dx, dy = x - self.source[0], y - self.source[1]
+        return a * dx + b * dy + self.target[0], c * dx + d * dy + self.target[1]
+
+    def hull(self, box: Box) -> Box:
+        """The upright box around a turned one."""
+        corners = [self.point(x, y) for x in (box[0], box[2]) for y in (box[1], box[3])]
+        xs, ys = [x for x, _ in corners], [y for _, y in corners]
+        return min(xs), min(ys), max(xs), max(ys)
 
 
-def largest_window(size: tuple[int, int], aspect: float, angle: float) -> tuple[float, float]:
-    """Return the sides of the largest window of this aspect that fits into a photo.
+# --- photos ---------------------------------------------------------------------------------------
+
+
+def package_root(package: str, folder: str) -> Path:
+    """Finds the directory that holds a package's import folder, without importing it.
 
     Args:
-        size: Width and height of the photo, pixels.
-        aspect: Width of the window over its height.
-        angle: Radians by which the window is turned.
+        package: Name on the package index, for the message, such as ``scikit-image``.
+        folder: Name of its import folder, such as ``skimage``.
+
+    Returns:
+        The directory (site-packages) that `folder` lies in.
+
+    Raises:
+        SampleError: The package is not installed.
     """
-    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
-    width = min(size[0] / (cos + sin / aspect), size[1] / (sin + cos / aspect))
-    return width, width / aspect
+    spec = importlib.util.find_spec(folder)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise SampleError(
+            f"The Python package {package!r}, whose sample photos are needed, is not installed for "
+            f"{sys.executable}. Install it with: {INSTALL}"
+        )
+    return Path(places[0]).parent
 
 
-def draw_window(dice: Dice, photo: Photo, size: tuple[int, int]) -> Window:
-    """Draw a window that lies inside the photo, roughly of the aspect of ``size``."""
-    angle = dice.uniform(-_MAX_ANGLE, _MAX_ANGLE) if dice.chance(0.5) else 0.0
-    aspect = size[0] / size[1] * dice.uniform(0.87, 1.15)
-    scale = dice.uniform(0.5, 1.0)
-    width, height = (side * scale for side in largest_window(photo.size, aspect, angle))
-    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
-    reach_x, reach_y = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
-    return Window(
-        dice.uniform(reach_x, photo.size[0] - reach_x),
-        dice.uniform(reach_y, photo.size[1] - reach_y),
-        width,
-        height,
-        angle,
-        dice.chance(0.5),
+def read_catalogue(path: Path = PHOTOS_FILE) -> dict:
+    """Reads photos.json.
+
+    Returns:
+        The decoded file: ``classes`` (list of names) and ``photos`` (list of objects).
+    """
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def load_photos(
+    catalogue: dict, locate: Callable[[str, str], Path] = package_root
+) -> tuple[Photo, ...]:
+    """Opens all photos of a catalogue and checks that they are the labelled ones.
+
+    Args:
+        catalogue: What `read_catalogue` returns.
+        locate: Function from package and import folder to the directory that holds it.
+
+    Returns:
+        The photos in the catalogue's order, cut to their windows.
+
+    Raises:
+        SampleError: A package or photo is missing, or the photo is not the one that was labelled.
+    """
+    photos = []
+    for entry in catalogue["photos"]:
+        package, inside = entry["package"], entry["path"]
+        file = locate(package, inside.split("/")[0]) / inside
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise SampleError(
+                f"The installed {package!r} has no photo {inside} ({error.strerror}). "
+                f"Install the pinned version with: {INSTALL}"
+            ) from error
+        found = hashlib.sha256(data).hexdigest()
+        if found != entry["sha256"]:
+            raise SampleError(
+                f"{inside} of the installed {package!r} is not the photo that was labelled: its "
+                f"sha256 is {found}, expected {entry['sha256']}. "
+                f"Install the pinned version with: {INSTALL}"
+            )
+        left, top, right, bottom = entry["window"]
+        boxes = []
+        for item in entry["boxes"]:
+            x0, y0, x1, y1 = item["box"]
+            box = (float(x0 - left), float(y0 - top), float(x1 - left), float(y1 - top))
+            boxes.append((catalogue["classes"].index(item["name"]), box))
+        with Image.open(io.BytesIO(data)) as image:
+            cut = image.convert("RGB").crop((left, top, right, bottom))
+        photos.append(Photo(entry["scene"], cut, tuple(boxes)))
+    return tuple(photos)
+
+
+# --- geometry -------------------------------------------------------------------------------------
+
+
+def clip(box: Box, frame: Box) -> tuple[Box, float]:
+    """Cuts a box to a frame.
+
+    Returns:
+        The part inside (zero-sized at the border when nothing is) and its share of the area, 0..1.
+    """
+    x0, x1 = (min(max(v, frame[0]), frame[2]) for v in (box[0], box[2]))
+    y0, y1 = (min(max(v, frame[1]), frame[3]) for v in (box[1], box[3]))
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    return (x0, y0, x1, y1), (x1 - x0) * (y1 - y0) / area if area > 0 else 0.0
+
+
+def place_boxes(
+    boxes: Sequence[tuple[int, Box]], affine: Affine, frame: Box
+) -> tuple[list[tuple[int, Box]], bool]:
+    """Moves a photo's boxes to the canvas.
+
+    Args:
+        boxes: Pairs of class and box, photo pixels.
+        affine: From photo to canvas.
+        frame: The part of the canvas that shows the photo.
+
+    Returns:
+        The labels in the frame, and whether all of them are fair: each object nearly whole or gone,
+        none too small to tell, and at least one there.
+    """
+    kept, fair = [], True
+    for index, box in boxes:
+        inside, share = clip(affine.hull(box), frame)
+        shortest = min(inside[2] - inside[0], inside[3] - inside[1])
+        if share > HIDDEN and (share < VISIBLE or shortest < SHORTEST):
+            fair = False
+        if share >= VISIBLE and shortest >= SMALLEST:
+            kept.append((index, inside))
+    return kept, fair and bool(kept)
+
+
+def draw_affine(rng: np.random.Generator, photo: Photo, cell: Box) -> tuple[Affine, str]:
+    """Draws a crop of a photo: the whole of it, or one of its objects and what is around.
+
+    Returns:
+        The mapping from photo to canvas, and ``wide`` or ``close``.
+    """
+    width, height = photo.image.size
+    close = bool(photo.boxes) and rng.random() < 0.4
+    if close:
+        focus = photo.boxes[int(rng.integers(len(photo.boxes)))][1]
+        fill = rng.uniform(0.35, 0.95)
+    else:
+        focus = (0.0, 0.0, float(width), float(height))
+        fill = rng.uniform(0.7, 1.5)
+    cell_width, cell_height = cell[2] - cell[0], cell[3] - cell[1]
+    fit = min(cell_width / (focus[2] - focus[0]), cell_height / (focus[3] - focus[1]))
+    affine = Affine(
+        scale=float(np.clip(fill * fit, 0.15, 2.5)),
+        angle=math.radians(rng.uniform(-5.0, 5.0)) if rng.random() < 0.6 else 0.0,
+        flip=bool(rng.random() < 0.5),
+        source=((focus[0] + focus[2]) / 2, (focus[1] + focus[3]) / 2),
+        target=(
+            (cell[0] + cell[2]) / 2 + rng.uniform(-0.2, 0.2) * cell_width,
+            (cell[1] + cell[3]) / 2 + rng.uniform(-0.2, 0.2) * cell_height,
+        ),
     )
+    return affine, "close" if close else "wide"
 
 
-def to_photo(window: Window, size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Return the matrix ``(a, b, c, d)`` that turns steps in the cut-out into steps in the photo.
+def split_cells(rng: np.random.Generator, size: tuple[int, int]) -> list[tuple[int, int, int, int]]:
+    """Cuts the canvas into one, two or four cells (left, top, right, bottom)."""
+    width, height = size
+    x = round(width * rng.uniform(0.4, 0.6))
+    y = round(height * rng.uniform(0.4, 0.6))
+    kind = rng.random()
+    if kind < 0.66:
+        return [(0, 0, width, height)]
+    if kind < 0.82:
+        if width >= height:
+            return [(0, 0, x, height), (x, 0, width, height)]
+        return [(0, 0, width, y), (0, y, width, height)]
+    return [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
 
-    Args:
-        window: The part of the photo.
-        size: Width and height of the cut-out, pixels.
-    """
-    cos, sin = math.cos(window.angle), math.sin(window.angle)
-    step_x, step_y = window.width / size[0], window.height / size[1]
-    if window.flip:
-        step_x = -step_x
-    return cos * step_x, -sin * step_y, sin * step_x, cos * step_y
+
+# --- pixels ---------------------------------------------------------------------------------------
 
 
-def move_box(box: Box, window: Window, size: tuple[int, int]) -> Box:
-    """Return where a photo's box lies in the cut-out, not clipped.
-
-    A turned box takes the bounds of its inscribed ellipse: the bounds of its corners would be too
-    wide for nearly any object.
-    """
-    a, b, c, d = to_photo(window, size)
+def paste(canvas: Image.Image, photo: Image.Image, affine: Affine) -> None:
+    """Draws a photo on the canvas; what it does not cover stays as it is."""
+    scale, (sx, sy) = affine.scale, affine.source
+    if scale < 1.0:  # shrink with a proper filter first: an affine map alone would alias
+        width = max(1, round(photo.width * scale))
+        height = max(1, round(photo.height * scale))
+        sx, sy = sx * width / photo.width, sy * height / photo.height
+        photo, scale = photo.resize((width, height), Image.Resampling.LANCZOS), 1.0
+    a, b, c, d = Affine(scale, affine.angle, affine.flip, (0, 0), (0, 0)).matrix()
     det = a * d - b * c
-    x, y = (box.x0 + box.x1) / 2 - window.x, (box.y0 + box.y1) / 2 - window.y
-    centre_x = (d * x - b * y) / det + size[0] / 2
-    centre_y = (a * y - c * x) / det + size[1] / 2
-    half_x, half_y = (box.x1 - box.x0) / 2, (box.y1 - box.y0) / 2
-    reach_x = math.hypot(d * half_x, b * half_y) / abs(det)
-    reach_y = math.hypot(c * half_x, a * half_y) / abs(det)
-    return Box(
-        box.cls, centre_x - reach_x, centre_y - reach_y, centre_x + reach_x, centre_y + reach_y
-    )
+    ia, ib, ic, id_ = d / det, -b / det, -c / det, a / det
+    tx, ty = affine.target
+    back = (ia, ib, sx - ia * tx - ib * ty, ic, id_, sy - ic * tx - id_ * ty)
+    how = {"method": Image.Transform.AFFINE, "data": back}
+    drawn = photo.transform(canvas.size, resample=Image.Resampling.BICUBIC, **how)
+    mask = Image.new("L", photo.size, 255).transform(canvas.size, **how)
+    canvas.paste(drawn, (0, 0), mask)
 
 
-def clip(box: Box, size: tuple[int, int]) -> Box:
-    """Return the part of the box that lies inside a picture of this width and height."""
-    return Box(
-        box.cls,
-        min(max(box.x0, 0.0), size[0]),
-        min(max(box.y0, 0.0), size[1]),
-        min(max(box.x1, 0.0), size[0]),
-        min(max(box.y1, 0.0), size[1]),
-    )
+def draw_background(
+    rng: np.random.Generator, size: tuple[int, int], photo: Photo, textures: Sequence[Photo]
+) -> Image.Image:
+    """Makes what is seen beside a photo: a texture, a colour, or the photo itself out of focus."""
+    kind = rng.random()
+    if kind < 0.4 and textures:
+        texture = textures[int(rng.integers(len(textures)))].image
+        zoom = rng.uniform(0.4, 1.0)
+        width, height = (max(8, int(side * zoom)) for side in texture.size)
+        x = int(rng.integers(texture.width - width + 1))
+        y = int(rng.integers(texture.height - height + 1))
+        cut = texture.crop((x, y, x + width, y + height)).resize(size, Image.Resampling.BILINEAR)
+        tint = tuple(int(v) for v in rng.integers(60, 256, 3))
+        return Image.blend(cut, Image.new("RGB", size, tint), rng.uniform(0.0, 0.4))
+    if kind < 0.65:
+        return Image.new("RGB", size, tuple(int(v) for v in rng.integers(0, 256, 3)))
+    small = photo.image.resize((24, 24), Image.Resampling.BOX).filter(ImageFilter.GaussianBlur(3))
+    return small.resize(size, Image.Resampling.BICUBIC)
 
 
-def visible_boxes(
-    boxes: Sequence[Box], window: Window, size: tuple[int, int]
-) -> tuple[tuple[Box, ...], bool]:
-    """Return the boxes that a cut-out shows, and whether there is no doubt about any.
-
-    Args:
-        boxes: The photo's.
-        window: The part of the photo.
-        size: Width and height of the cut-out, pixels.
-    """
-    shown = []
-    certain = True
-    for box in boxes:
-        moved = move_box(box, window, size)
-        inside = clip(moved, size)
-        part = inside.area / moved.area
-        if part >= _MIN_VISIBLE:
-            shown.append(inside)
-            certain &= min(inside.x1 - inside.x0, inside.y1 - inside.y0) >= _MIN_SIDE
-        else:
-            certain &= part <= _MAX_HIDDEN
-    return tuple(shown), certain
+def relight(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Changes brightness, contrast and colour at random."""
+    image = ImageEnhance.Brightness(image).enhance(rng.uniform(0.65, 1.35))
+    image = ImageEnhance.Contrast(image).enhance(rng.uniform(0.7, 1.3))
+    return ImageEnhance.Color(image).enhance(0.0 if rng.random() < 0.1 else rng.uniform(0.6, 1.4))
 
 
-def cut(image: Image.Image, window: Window, size: tuple[int, int]) -> Image.Image:
-    """Return the part of an RGB image in the window, scaled to ``size`` without aliasing."""
-    shrink_x = min(1.0, size[0] / window.width)
-    shrink_y = min(1.0, size[1] / window.height)
-    small = image.resize(
-        (max(1, round(image.width * shrink_x)), max(1, round(image.height * shrink_y))),
-        Image.Resampling.LANCZOS,
-    )
-    scale_x, scale_y = small.width / image.width, small.height / image.height
-    a, b, c, d = to_photo(window, size)
-    left = window.x - a * size[0] / 2 - b * size[1] / 2
-    top = window.y - c * size[0] / 2 - d * size[1] / 2
-    return small.transform(
-        size,
-        Image.Transform.AFFINE,
-        (a * scale_x, b * scale_x, left * scale_x, c * scale_y, d * scale_y, top * scale_y),
-        Image.Resampling.BICUBIC,
-    )
-
-
-def recolour(dice: Dice, image: Image.Image) -> Image.Image:
-    """Change brightness, contrast, saturation and tint of an RGB image."""
-    pixels = np.asarray(image, dtype=np.float32) / 255.0
-    grey = pixels @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    saturation = 0.0 if dice.chance(0.07) else dice.uniform(0.6, 1.4)
-    pixels = grey[..., None] + (pixels - grey[..., None]) * saturation
-    tint = np.array([dice.uniform(0.9, 1.1) for _ in range(3)], dtype=np.float32)
-    contrast = dice.uniform(0.7, 1.3)
-    brightness = dice.uniform(-0.12, 0.12)
-    pixels = (pixels * tint - 0.5) * contrast + 0.5 + brightness
-    return _to_image(pixels * 255.0)
-
-
-def degrade(dice: Dice, image: Image.Image) -> Image.Image:
-    """Blur an RGB image or make it noisy, at times."""
-    if dice.chance(0.25):
-        image = image.filter(ImageFilter.GaussianBlur(dice.uniform(0.4, 1.5)))
-    if dice.chance(0.3):
+def degrade(rng: np.random.Generator, image: Image.Image) -> Image.Image:
+    """Adds blur to some images and sensor noise to some."""
+    if rng.random() < 0.2:
+        image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6)))
+    if rng.random() < 0.3:
         pixels = np.asarray(image, dtype=np.float32)
-        image = _to_image(pixels + dice.uniform(3.0, 12.0) * dice.noise(pixels.shape))
+        grain = rng.standard_normal(pixels.shape, dtype=np.float32) * rng.uniform(2.0, 12.0)
+        image = Image.fromarray(np.clip(pixels + grain, 0, 255).astype(np.uint8))
     return image
 
 
-def _to_image(pixels: np.ndarray) -> Image.Image:
-    """Return float pixels of 0 to 255, (height, width, 3), as an RGB image."""
-    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+# --- samples --------------------------------------------------------------------------------------
 
 
-def draw_cutout(
-    dice: Dice, picture: Picture, size: tuple[int, int]
-) -> tuple[Image.Image, tuple[Box, ...]]:
-    """Return an augmented part of a photo, and what it shows.
+def image_seed(split: str, seed: int, index: int) -> int:
+    """The one integer that an image is made of.
 
-    The part is drawn again until it shows an object and there is no doubt about any.
-    """
-    photo = picture.photo
-    window, shown = draw_window(dice, photo, size), ()
-    for _ in range(_TRIES):
-        window = draw_window(dice, photo, size)
-        shown, certain = visible_boxes(photo.boxes, window, size)
-        if certain and (shown or not photo.boxes):
-            break
-    else:
-        # So small a cut-out that thin objects can't be had: take as much as there is.
-        width, height = largest_window(photo.size, size[0] / size[1], 0.0)
-        window = Window(photo.size[0] / 2, photo.size[1] / 2, width, height, 0.0, window.flip)
-        shown, _ = visible_boxes(photo.boxes, window, size)
-    return recolour(dice, cut(picture.image, window, size)), shown
-
-
-def shift(boxes: Sequence[Box], x: float, y: float) -> tuple[Box, ...]:
-    """Return the boxes moved by ``x`` and ``y`` pixels."""
-    return tuple(Box(b.cls, b.x0 + x, b.y0 + y, b.x1 + x, b.y1 + y) for b in boxes)
-
-
-def make_sample(pictures: Pictures, split: str, seed: int, index: int) -> Sample:
-    """Make one image; the same arguments give the same image.
-
-    Most images are a part of one photo; some are collages of two or four, some are a photo that
-    lies on a background, and a few are a background without any object.
-
-    Args:
-        pictures: The photos.
-        split: One of :data:`SPLITS`.
-        seed: 0 to :data:`MAX_SEED`.
-        index: Number of the image in its split and seed, below :data:`MAX_COUNT`.
+    Each split has a range of its own, and in it each seed: two images have equal numbers only if
+    split, seed and index are all equal.
 
     Raises:
-        DemoError: An argument is out of range.
+        SampleError: An argument is out of its range.
     """
-    dice = Dice(image_seed(split, seed, index))
-    # All photos take turns, so that even few images show all classes.
-    main = pictures.photos[index % len(pictures.photos)]
-    size = dice.choice(_SIZES)
-    kind = dice.uniform(0.0, 1.0)
-    if kind < 0.55:
-        folder = main.photo.folder
-        image, boxes = draw_cutout(dice, main, size)
-    elif kind < 0.80:
-        folder = "collages"
-        image, boxes = _collage(dice, pictures, main, size)
-    elif kind < 0.95:
-        folder = f"prints/{main.photo.folder}"
-        image, boxes = _print(dice, pictures, main, size)
-    else:
-        folder = "empty"
-        image, boxes = draw_cutout(dice, dice.choice(pictures.backgrounds), size)
-    return Sample(f"{folder}/{index:05d}.jpg", degrade(dice, image), boxes)
+    if split not in SPLITS:
+        raise SampleError(f"split is {split!r}; expected one of {', '.join(SPLITS)}.")
+    if not 0 <= seed < MAX_SEED:
+        raise SampleError(f"seed is {seed}; expected 0 to {MAX_SEED - 1}.")
+    if not 0 <= index < MAX_COUNT:
+        raise SampleError(f"the image's number is {index}; expected 0 to {MAX_COUNT - 1}.")
+    return (SPLITS[split] * MAX_SEED + seed) * MAX_COUNT + index
 
 
-def _collage(
-    dice: Dice, pictures: Pictures, main: Picture, size: tuple[int, int]
-) -> tuple[Image.Image, tuple[Box, ...]]:
-    """Put two or four photos side by side, with their edges at a random place."""
-    width, height = size
-    x, y = round(width * dice.uniform(0.4, 0.6)), round(height * dice.uniform(0.4, 0.6))
-    if dice.chance(0.5):
-        tiles = [(0, 0, x, y), (x, 0, width, y), (0, y, x, height), (x, y, width, height)]
-    elif width >= height:
-        tiles = [(0, 0, x, height), (x, 0, width, height)]
-    else:
-        tiles = [(0, 0, width, y), (0, y, width, height)]
-    turn = int(dice.uniform(0, len(tiles)))
+def make_sample(photos: Sequence[Photo], split: str, seed: int, index: int) -> Sample:
+    """Makes one image with its boxes.
+
+    Args:
+        photos: Labelled photos and backgrounds (photos without boxes), at least one labelled.
+        split: ``train``, ``val`` or ``sample``.
+        seed: Number of the set.
+        index: Number of the image in the set.
+    """
+    rng = np.random.default_rng(image_seed(split, seed, index))
+    objects = [photo for photo in photos if photo.boxes]
+    textures = [photo for photo in photos if not photo.boxes]
+    size = SIZES[int(rng.integers(len(SIZES)))]
     canvas = Image.new("RGB", size)
-    boxes: list[Box] = []
-    for number, (x0, y0, x1, y1) in enumerate(tiles):
-        picture = main if number == turn else dice.choice(pictures.photos)
-        tile, shown = draw_cutout(dice, picture, (x1 - x0, y1 - y0))
-        canvas.paste(tile, (x0, y0))
-        boxes.extend(shift(shown, x0, y0))
-    return canvas, tuple(boxes)
+    if textures and rng.random() < 0.04:  # nothing to find: that has to be learnt, too
+        canvas.paste(draw_background(rng, size, textures[0], textures))
+        return Sample(textures[0].scene, degrade(rng, relight(rng, canvas)), ())
+    boxes: list[tuple[int, Box]] = []
+    cells = split_cells(rng, size)
+    for cell in cells:
+        photo = objects[int(rng.integers(len(objects)))]
+        cell_size = (cell[2] - cell[0], cell[3] - cell[1])
+        frame = (0.0, 0.0, float(cell_size[0]), float(cell_size[1]))
+        for _ in range(TRIES):
+            affine, folder = draw_affine(rng, photo, frame)
+            placed, fair = place_boxes(photo.boxes, affine, frame)
+            if fair:
+                break
+        else:  # no luck: the whole photo, upright
+            width, height = photo.image.size
+            scale = min(cell_size[0] / width, cell_size[1] / height)
+            middle = (cell_size[0] / 2, cell_size[1] / 2)
+            affine, folder = Affine(scale, 0.0, False, (width / 2, height / 2), middle), "wide"
+            placed, _ = place_boxes(photo.boxes, affine, frame)
+        part = draw_background(rng, cell_size, photo, textures)
+        paste(part, photo.image, affine)
+        canvas.paste(relight(rng, part), cell[:2])
+        x, y = cell[:2]
+        boxes += [(k, (b[0] + x, b[1] + y, b[2] + x, b[3] + y)) for k, b in placed]
+    name = f"{photo.scene}/{folder}" if len(cells) == 1 else f"collage/{len(cells)} parts"
+    return Sample(name, degrade(rng, canvas), tuple(boxes))
 
 
-def _print(
-    dice: Dice, pictures: Pictures, main: Picture, size: tuple[int, int]
-) -> tuple[Image.Image, tuple[Box, ...]]:
-    """Lay a photo with a white border on a background."""
-    canvas, _ = draw_cutout(dice, dice.choice(pictures.backgrounds), size)
-    scale = dice.uniform(0.5, 0.8)
-    inner = round(size[0] * scale), round(size[1] * scale)
-    border = round(dice.uniform(0, 8))
-    x = round(dice.uniform(border, size[0] - inner[0] - border))
-    y = round(dice.uniform(border, size[1] - inner[1] - border))
-    photo, shown = draw_cutout(dice, main, inner)
-    paper = Image.new("RGB", (inner[0] + 2 * border, inner[1] + 2 * border), "white")
-    paper.paste(photo, (border, border))
-    canvas.paste(paper, (x - border, y - border))
-    return canvas, shift(shown, x, y)
+def yolo_lines(boxes: Sequence[tuple[int, Box]], size: tuple[int, int]) -> str:
+    """Writes boxes as YOLO label lines: class, centre x and y, width, height as shares of the size.
 
-
-# Files
-
-
-def label_text(boxes: Sequence[Box], size: tuple[int, int]) -> str:
-    """Return a YOLO label file: a line ``class cx cy width height`` for each box, as fractions."""
+    Args:
+        boxes: Pairs of class and box in pixels.
+        size: Width and height in pixels.
+    """
     width, height = size
-    return "".join(
-        f"{b.cls} {(b.x0 + b.x1) / 2 / width:.6f} {(b.y0 + b.y1) / 2 / height:.6f} "
-        f"{(b.x1 - b.x0) / width:.6f} {(b.y1 - b.y0) / height:.6f}\n"
-        for b in boxes
-    )
+    lines = []
+    for index, (x0, y0, x1, y1) in boxes:
+        cx, cy = (x0 + x1) / 2 / width, (y0 + y1) / 2 / height
+        lines.append(f"{index} {cx:.6f} {cy:.6f} {(x1 - x0) / width:.6f} {(y1 - y0) / height:.6f}")
+    return "".join(line + "\n" for line in lines)
 
 
-def jpeg(image: Image.Image) -> bytes:
-    """Return the image as a JPEG file."""
+def encode(image: Image.Image) -> bytes:
+    """Encodes an image as JPEG."""
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=90)
+    image.save(buffer, "JPEG", quality=88)
     return buffer.getvalue()
 
 
+# --- files ----------------------------------------------------------------------------------------
+
+
+def write_if_other(path: Path, data: bytes) -> bool:
+    """Writes a file under a temporary name and renames it, unless it has these bytes already.
+
+    Returns:
+        Whether it was written.
+    """
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=".tmp-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        Path(temporary).chmod(0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return True
+
+
 def recipe(split: str, seed: int) -> str:
-    """Return a fingerprint of all that decides what the images look like."""
+    """Fingerprint of all that a set depends on: this file, labels, versions and numbers."""
     parts = [
         Path(__file__).read_bytes(),
-        CATALOG.read_bytes(),
-        f"{split} {seed} pillow {PIL.__version__}".encode(),
+        PHOTOS_FILE.read_bytes(),
+        f"{np.__version__} {pillow_version} {split} {seed}".encode(),
     ]
-    return hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
+    return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
 
 
-def write_samples(out: Path, count: int, seed: int, split: str) -> Summary:
-    """Make ``count`` images with labels in ``out``, and leave alone what is there already.
+def read_listing(path: Path) -> tuple[str, list[str]]:
+    """Reads the recipe of an earlier run and the images that it made, in order."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        names = [str(name) for name in known["images"] if ".." not in Path(name).parts]
+        return str(known["recipe"]), names
+    except (OSError, ValueError, KeyError, TypeError):
+        return "", []  # a list that is not there or cannot be read is made again
 
-    Images that an earlier run made with other arguments are replaced or removed; no other file is
-    touched.
+
+def write_set(
+    out: Path, count: int, seed: int, split: str, photos: Callable[[], Sequence[Photo]]
+) -> int:
+    """Writes a set of images to ``out/images`` and its labels to ``out/labels``.
+
+    A list of what was made stays beside them as ``out/<split>-<seed>.json``. With that list valid,
+    files that are there are neither made nor opened again. What the list names and the set
+    no longer has (a smaller count, another version of this file) is removed.
+
+    Args:
+        out: Directory, made if need be.
+        count: Number of images.
+        seed: Number of the set.
+        split: ``train``, ``val`` or ``sample``.
+        photos: Gives the photos; called only when there is something to make.
+
+    Returns:
+        The number of images and labels written.
 
     Raises:
-        DemoError: An argument is out of range, or a photo is not there.
-        OSError: A file can't be read or written.
+        SampleError: An argument is out of range, or photos are missing.
     """
     if count < 1:
-        raise DemoError(f"number of images: {count}; expected 1 or more")
+        raise SampleError(f"count is {count}; expected 1 or more.")
     image_seed(split, seed, count - 1)
+    listing = out / f"{split}-{seed}.json"
     fingerprint = recipe(split, seed)
-    old = _read_state(out)
-    good = {
-        path: digest
-        for path, digest in old["files"].items()
-        if digest and old["recipe"] == fingerprint and _digest(out / path) == digest
-    }
-    made = {index: image for index, image in _by_index(good).items() if index < count}
-    if len(made) == count and len(good) == len(old["files"]) == 2 * count:
-        return Summary(0, count, 0)
-    pictures = read_pictures(read_catalog())
-    files = {path: good[path] for image in made.values() for path in (image, _label_path(image))}
-    # Whatever happens from here on, the next run knows all files that may be there.
-    _remove_temporary(out)
-    state = {"recipe": fingerprint, "files": {**dict.fromkeys(old["files"]), **files}}
+    made_by, listed = read_listing(listing)
+    names = listed[:count] if made_by == fingerprint else []
+    written = 0
+    source: Sequence[Photo] | None = None
     for index in range(count):
-        if index in made:
-            continue
-        sample = make_sample(pictures, split, seed, index)
-        image = f"images/{sample.path}"
-        contents = {
-            image: jpeg(sample.image),
-            _label_path(image): label_text(sample.boxes, sample.image.size).encode(),
-        }
-        state["files"].update(dict.fromkeys(contents))
-        _write(out / STATE, _dumps(state))
-        for path, content in contents.items():
-            _write(out / path, content)
-            files[path] = state["files"][path] = hashlib.sha256(content).hexdigest()
-    gone = [path for path in old["files"] if path not in files]
-    for path in gone:
-        _remove(out, path)
-    _write(out / STATE, _dumps({"recipe": fingerprint, "files": dict(sorted(files.items()))}))
-    return Summary(count - len(made), len(made), sum(p.startswith("images/") for p in gone))
-
-
-def _label_path(image: str) -> str:
-    return "labels/" + image.removeprefix("images/").removesuffix(".jpg") + ".txt"
-
-
-def _by_index(files: dict[str, str]) -> dict[int, str]:
-    """Return the images that are there with their label file, by their number."""
-    return {
-        int(Path(path).stem): path
-        for path in files
-        if path.startswith("images/") and _label_path(path) in files
-    }
-
-
-def _read_state(out: Path) -> dict[str, Any]:
-    """Read what the last run said it made; a damaged file says nothing."""
-    try:
-        state = json.loads((out / STATE).read_text(encoding="utf-8"))
-        files = {
-            path: digest
-            for path, digest in state["files"].items()
-            if _is_ours(path) and isinstance(digest, str | None)
-        }
-        return {"recipe": state["recipe"], "files": files}
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {"recipe": None, "files": {}}
-
-
-def _is_ours(path: str) -> bool:
-    """Tell whether a path of the state is one that a run could have made."""
-    parts = path.split("/")
-    return (
-        len(parts) >= 3
-        and ".." not in parts
-        and "" not in parts
-        and parts[-1][:5].isdecimal()
-        and (parts[0], parts[-1][5:]) in {("images", ".jpg"), ("labels", ".txt")}
-    )
-
-
-def _dumps(value: Any) -> bytes:
-    return (json.dumps(value, indent=1) + "\n").encode()
-
-
-def _digest(path: Path) -> str | None:
-    try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
-        return None
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then give it its own."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.parent / f"{_TEMP_PREFIX}{secrets.token_hex(4)}"
-    try:
-        temp.write_bytes(content)
-        os.replace(temp, path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
-
-
-def _remove_temporary(out: Path) -> None:
-    """Remove what a killed run left."""
-    for path in out.rglob(f"{_TEMP_PREFIX}*"):
-        path.unlink(missing_ok=True)
-
-
-def _remove(out: Path, path: str) -> None:
-    """Remove a file, and its folders as far as they are empty."""
-    (out / path).unlink(missing_ok=True)
-    for parent in Path(path).parents[:-2]:
-        with contextlib.suppress(OSError):
-            (out / parent).rmdir()
+        if index < len(names):
+            label = (out / "labels" / names[index]).with_suffix(".txt")
+            if (out / "images" / names[index]).is_file() and label.is_file():
+                continue
+        if source is None:
+            source = photos()
+        sample = make_sample(source, split, seed, index)
+        relative = f"{sample.folder}/{split}-{seed}-{index:05d}.jpg"
+        names[index : index + 1] = [relative]
+        text = yolo_lines(sample.boxes, sample.image.size)
+        # The label first: an image that is there has its label.
+        label = (out / "labels" / relative).with_suffix(".txt")
+        written += write_if_other(label, text.encode())
+        written += write_if_other(out / "images" / relative, encode(sample.image))
+    for relative in set(listed) - set(names):
+        (out / "images" / relative).unlink(missing_ok=True)
+        (out / "labels" / relative).with_suffix(".txt").unlink(missing_ok=True)
+    body = {"recipe": fingerprint, "split": split, "seed": seed, "images": names}
+    write_if_other(listing, (json.dumps(body, indent=1, ensure_ascii=False) + "\n").encode())
+    return written
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see the module's text."""
-    parser = argparse.ArgumentParser(
-        description="Make sample images with YOLO labels from photos that two packages ship."
-    )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write to")
-    parser.add_argument(
-        "--count", type=int, default=DEFAULT_COUNT, help="how many images (default: %(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help=f"0 to {MAX_SEED} (default: 0)")
+    """Command line. Returns the exit code: 0, or 2 after an error that is told on stderr."""
+    parser = argparse.ArgumentParser(description="Makes sample images with YOLO labels.")
+    parser.add_argument("--out", type=Path, required=True, help="directory to write to")
+    parser.add_argument("--count", type=int, required=True, help="number of images")
+    parser.add_argument("--seed", type=int, default=0, help="number of the set (default 0)")
     parser.add_argument(
         "--split",
-        choices=SPLITS,
+        choices=sorted(SPLITS),
         default="sample",
-        help="for the demo's run, for training, or held out from it (default: %(default)s)",
+        help="which range of random numbers; no two share an image (default sample)",
     )
     args = parser.parse_args(argv)
-    done = write_samples(args.out, args.count, args.seed, args.split)
-    print(
-        f"{args.count} images in {args.out / 'images'}: {done.written} written, "
-        f"{done.kept} kept, {done.removed} of an earlier run removed"
-    )
+    try:
+        written = write_set(
+            args.out, args.count, args.seed, args.split, lambda: load_photos(read_catalogue())
+        )
+    except (SampleError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{args.count} images in {args.out / 'images'} ({written} files written)")
     return 0
 
 
-def run_cli() -> int:
-    """Run :func:`main`; an error that the user can mend becomes one line and exit code 2."""
-    try:
-        return main()
-    except DemoError as error:
-        message = str(error)
-    except OSError as error:
-        message = f"{error.strerror or error}: {error.filename}; check the path and the free space"
-    print(f"error: {message}", file=sys.stderr)
-    return 2
-
-
 if __name__ == "__main__":
-    sys.exit(run_cli())
+    sys.exit(main())

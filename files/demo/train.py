@@ -215,15 +215,16 @@ def train(data: Path, work: Path, epochs: int, imgsz: int, batch: int, seed: int
         epochs=epochs,
         imgsz=imgsz,
         batch=batch,
+        nbs=batch,  # a step of the optimizer for each batch, no gathering up to 64 images
         seed=seed,
         pretrained=False,
         optimizer="AdamW",
-        lr0=0.002,
+        lr0=0.0015,
         cos_lr=True,
         warmup_epochs=2,
         # samples.py did most of the augmenting.
-        mosaic=0.3,
-        close_mosaic=10,
+        mosaic=0.2,
+        close_mosaic=8,
         scale=0.3,
         translate=0.1,
         hsv_h=0.01,
@@ -257,11 +258,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where to write")
     parser.add_argument("--work", type=Path, help="scratch directory (default: temporary)")
-    parser.add_argument("--epochs", type=int, default=70)
-    parser.add_argument("--images", type=int, default=400, help="training images")
+    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--images", type=int, default=320, help="training images")
     parser.add_argument("--val-images", type=int, default=150, help="held-out images")
-    parser.add_argument("--imgsz", type=int, default=320, help="training image side in pixels")
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--imgsz", type=int, default=256, help="training image side in pixels")
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0, help="seed of the training")
     parser.add_argument("--checkpoint", type=Path, help="finish this checkpoint, do not train")
     args = parser.parse_args(argv)

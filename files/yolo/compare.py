@@ -41,8 +41,6 @@ def difference(single: Record | None, parallel: Record | None) -> tuple[str, Any
     differ.
     """
     if single is None or parallel is None:
-        if single is parallel:
-            return "no result", None, None
         return "no result", single is not None, parallel is not None
     if single.error is not None and parallel.error is not None:
         return None

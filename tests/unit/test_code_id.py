@@ -28,8 +28,9 @@ def test_content_names_and_where_content_stands_count(tmp_path):
         code_id(package(tmp_path / "c", one="12", two="")),
         code_id(package(tmp_path / "d", one="1", tow="2")),
         code_id(package(tmp_path / "e", one="1")),
+        code_id(package(tmp_path / "f", one="1two.py2")),
     }
-    assert len(ids) == 5
+    assert len(ids) == 6
 
 
 def test_the_command_prints_the_id_of_this_package(capsys):

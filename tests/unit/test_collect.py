@@ -262,15 +262,15 @@ def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
     leg = run.leg("parallel")
     for item in entries[:3]:
-        put_record(leg, item, job="p009-c00000")
-    put_job(leg, "p009", start=1000, end=1100)
+        put_record(leg, item, job="p999-c00000")
+    put_job(leg, "p999", start=1000, end=1100)
     results(run, submitted=990)
-    put_record(leg, entries[3], job="p010-c00000")
-    put_job(leg, "p010", start=5000, end=5002, images=1)
+    put_record(leg, entries[3], job="p1000-c00000")
+    put_job(leg, "p1000", start=5000, end=5002, images=1)
     _, metrics, _, _ = results(run, submitted=4990)
     assert metrics["counts"]["ok"] == 4
     assert (metrics["counts"]["resumed"], metrics["counts"]["processed"]) == (3, 1)
-    assert metrics["times"]["plan"] == "p010"
+    assert metrics["times"]["plan"] == "p1000"
     assert metrics["times"]["wall_seconds"] == 2.0
     assert metrics["times"]["submit_to_start_seconds"] == 10
     assert metrics["images_per_second"] == 0.5

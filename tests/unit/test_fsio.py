@@ -41,6 +41,7 @@ def test_a_reader_sees_the_old_file_until_the_new_one_is_whole(tmp_path):
         file.flush()
         assert path.read_text() == "old"
     assert path.read_text() == "new"
+    assert listing(tmp_path) == ["a"]
 
 
 def test_a_name_of_255_bytes_can_be_written(tmp_path):

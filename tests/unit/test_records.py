@@ -109,6 +109,12 @@ def test_the_order_of_classes_does_not_count():
     assert first == settings_digest({**SETTINGS, "classes": ["0", "2"]})
 
 
+def test_the_digest_is_the_same_in_every_process_and_version():
+    # If this fails, every run that was begun before is done again from its start.
+    many = {**SETTINGS, "classes": [7, 3, 11, 0, 42, 5]}
+    assert settings_digest(many) == "7a72494b3981fb61"
+
+
 def test_the_model_may_be_named_by_its_folder():
     by_folder = {k: v for k, v in SETTINGS.items() if k != "weights_id"}
     by_folder["model_dir"] = "/srv/share/weights/0123456789abcdef/model"

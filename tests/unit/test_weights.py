@@ -230,6 +230,8 @@ def test_a_folder_is_named_by_the_content_of_its_model_only(tmp_path):
     assert weights.resolve(str(tmp_path / "b"), tmp_path).sha256 == first.sha256
     (tmp_path / "b" / "model.bin").write_bytes(b"\0\2")
     assert weights.resolve(str(tmp_path / "b"), tmp_path).sha256 != first.sha256
+    renamed = openvino(tmp_path / "d", xml="net.xml", binary="net.bin")
+    assert weights.resolve(str(renamed), tmp_path).sha256 != first.sha256
     metadata = openvino(tmp_path / "c", metadata="names: {}")
     assert weights.resolve(str(metadata), tmp_path).sha256 != first.sha256
 
