@@ -159,9 +159,7 @@ def read_catalogue(path: Path = PHOTOS_FILE) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def load_photos(
-    catalogue: dict, locate: Callable[[str, str], Path] = package_root
-) -> tuple[Photo, ...]:
+def load_photos(catalogue: dict, locate: Callable[[str, str], Path] = package_root) -> tuple[Photo, ...]:
     """Opens all photos of a catalogue and checks that they are the labelled ones.
 
     Args:
@@ -219,9 +217,7 @@ def clip(box: Box, frame: Box) -> tuple[Box, float]:
     return (x0, y0, x1, y1), (x1 - x0) * (y1 - y0) / area if area > 0 else 0.0
 
 
-def place_boxes(
-    boxes: Sequence[tuple[int, Box]], affine: Affine, frame: Box
-) -> tuple[list[tuple[int, Box]], bool]:
+def place_boxes(boxes: Sequence[tuple[int, Box]], affine: Affine, frame: Box) -> tuple[list[tuple[int, Box]], bool]:
     """Moves a photo's boxes to the canvas.
 
     Args:
@@ -478,9 +474,7 @@ def read_listing(path: Path) -> tuple[str, list[str]]:
         return "", []  # a list that is not there or cannot be read is made again
 
 
-def write_set(
-    out: Path, count: int, seed: int, split: str, photos: Callable[[], Sequence[Photo]]
-) -> int:
+def write_set(out: Path, count: int, seed: int, split: str, photos: Callable[[], Sequence[Photo]]) -> int:
     """Writes a set of images to ``out/images`` and its labels to ``out/labels``.
 
     A list of what was made stays beside them as ``out/<split>-<seed>.json``. With that list valid,
@@ -546,9 +540,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     try:
-        written = write_set(
-            args.out, args.count, args.seed, args.split, lambda: load_photos(read_catalogue())
-        )
+        written = write_set(args.out, args.count, args.seed, args.split, lambda: load_photos(read_catalogue()))
     except (SampleError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -127,14 +127,10 @@ def test_real_samples_show_every_class_and_some_show_nothing(real_photos):
 
 
 def test_label_lines_are_shares_of_the_size():
-    text = samples.yolo_lines(
-        [(2, (0.0, 0.0, 320.0, 480.0)), (0, (10.0, 20.0, 30.0, 60.0))], (640, 480)
-    )
+    text = samples.yolo_lines([(2, (0.0, 0.0, 320.0, 480.0)), (0, (10.0, 20.0, 30.0, 60.0))], (640, 480))
     first, second = (line.split() for line in text.splitlines())
     assert first == ["2", "0.250000", "0.500000", "0.500000", "1.000000"]
-    assert [float(v) for v in second[1:]] == pytest.approx(
-        [20 / 640, 40 / 480, 20 / 640, 40 / 480], abs=1e-6
-    )
+    assert [float(v) for v in second[1:]] == pytest.approx([20 / 640, 40 / 480, 20 / 640, 40 / 480], abs=1e-6)
     assert samples.yolo_lines([], (640, 480)) == ""
 
 
@@ -179,8 +175,7 @@ def test_a_cut_object_is_not_fair():
 def test_no_two_splits_or_seeds_share_a_number():
     top_seed, top_index = samples.MAX_SEED - 1, samples.MAX_COUNT - 1
     spans = sorted(
-        (samples.image_seed(split, 0, 0), samples.image_seed(split, top_seed, top_index))
-        for split in samples.SPLITS
+        (samples.image_seed(split, 0, 0), samples.image_seed(split, top_seed, top_index)) for split in samples.SPLITS
     )
     for (_, end), (start, _) in itertools.pairwise(spans):
         assert end < start
@@ -190,8 +185,7 @@ def test_no_two_splits_or_seeds_share_a_number():
 def test_train_and_held_out_images_differ(real_photos):
     hashes = {
         split: {
-            hashlib.sha256(samples.make_sample(real_photos, split, 0, i).image.tobytes()).digest()
-            for i in range(20)
+            hashlib.sha256(samples.make_sample(real_photos, split, 0, i).image.tobytes()).digest() for i in range(20)
         }
         for split in samples.SPLITS
     }

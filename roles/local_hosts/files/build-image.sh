@@ -3,12 +3,13 @@
 # filesystem that every host boots from through a copy-on-write disk. This file is the whole recipe:
 # the role rebuilds the image when it, or an argument, changes.
 #
-# Usage: build-image.sh DEST SUITE DISK_SIZE PACKAGE,PACKAGE,...
+# Usage: build-image.sh DEST SUITE DISK_SIZE PACKAGE,PACKAGE,... [BAKED-PACKAGE,...]
+# Baked packages are installed like the others, but none of their services starts by itself.
 # DEST appears only when it is complete: everything is made beside it and renamed at the end.
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 
-dest=$1 suite=$2 disk_size=$3 packages=$4
+dest=$1 suite=$2 disk_size=$3 packages=$4 baked=${5:-}
 partial="$dest.partial"
 root="$partial/root"
 
@@ -28,13 +29,23 @@ rm -rf --one-file-system "$partial"
 mkdir -p "$partial"
 
 # Debian's default archive, verified with Debian's own keyring (present on Ubuntu too, from its package).
+enabled='chroot "$1" systemctl list-unit-files --state=enabled --no-legend --plain | cut -d" " -f1 | sort'
+bake=()
+if [ -n "$baked" ]; then
+    bake=(
+        --customize-hook="$enabled > \"\$1/enabled-before\""
+        --customize-hook="chroot \"\$1\" apt-get install --quiet=2 --yes --no-install-recommends ${baked//,/ } > /dev/null"
+        --customize-hook="$enabled | comm -13 \"\$1/enabled-before\" - | xargs -r chroot \"\$1\" systemctl --quiet disable"
+        --customize-hook='rm "$1/enabled-before"; rm -f "$1"/var/cache/apt/archives/*.deb'
+    )
+fi
 mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists \
     --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='force-unsafe-io' \
     --keyring=/usr/share/keyrings/debian-archive-keyring.gpg \
-    --include="user-mode-linux,$packages" "$suite" "$root"
+    --include="user-mode-linux,$packages" "${bake[@]}" "$suite" "$root"
 
 # The runtime: the kernel and the two libraries it needs, so that it starts on any distribution whatever its glibc.
 runtime="$partial/runtime"

@@ -207,9 +207,7 @@ def python_version(python: Path) -> str:
         return ".".join(map(str, sys.version_info[:3]))
     code = "import sys; print('.'.join(map(str, sys.version_info[:3])))"
     try:
-        result = subprocess.run(
-            [str(python), "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True
-        )
+        result = subprocess.run([str(python), "-I", "-c", code], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError):
         return ""
     return result.stdout.strip()
