@@ -4,7 +4,8 @@ Nothing is downloaded and no pretrained weights are used: the photos come from t
 packages, the labels from photos.json. Writes ``yolov5n-demo.pt`` (fp16, without optimizer and
 without paths) and ``yolov5n-demo.json`` (classes, checksum, accuracy, settings).
 
-The set that the accuracy is measured on is used for nothing else: no checkpoint is chosen by it.
+The accuracy is measured on a set that is not trained on. No checkpoint is chosen by it; the threshold
+that is recommended in the JSON file is.
 
 About torchvision: ultralytics reads its version at import and imports it for validation, though all
 that detection needs of it is `nms`, which ultralytics also has in pure torch. Where torchvision is
