@@ -11,6 +11,8 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 # Sample images of the demo, outside the work tree so that every clone finds them.
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
+# The whole cluster comes last: it is the longest.
+SCENARIOS := $(filter-out cluster,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))) $(if $(wildcard molecule/cluster),cluster)
 
 .PHONY: help
 help: ## This list
@@ -64,3 +66,15 @@ unit: $(VENV)/test ## Unit tests
 
 .PHONY: test
 test: lint unit molecule ## All that CI runs
+
+.PHONY: molecule
+molecule: $(VENV)/test ## A scenario for each role and one for the whole cluster, on local hosts
+	@set -e; export PATH="$(CURDIR)/$(BIN):$$PATH"; for scenario in $(SCENARIOS); do \
+	  echo "== molecule test -s $$scenario"; molecule test -s $$scenario; \
+	done
+
+.PHONY: clean-hosts
+clean-hosts: ## Hosts that interrupted tests left
+	@[ ! -x $(BIN)/molecule ] || for scenario in $(SCENARIOS); do \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule destroy -s $$scenario >/dev/null 2>&1 || true; \
+	done

@@ -240,9 +240,7 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
     plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
     last = [job for job in jobs if job.plan == plan]
     tally = _write_images(run, leg, names, plan)
-    metrics = _metrics(
-        run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted)
-    )
+    metrics = _metrics(run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted))
     fsio.write_json(leg.metrics_json, metrics, indent=2)
     return _summary(leg, metrics)
 
@@ -277,8 +275,7 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
             record = next(records) if entry.skip is None else None
             # A record of another version of the file or of other settings is none.
             if record is not None and (
-                record.settings_digest != digest
-                or (record.size, record.mtime_ns) != (entry.size, entry.mtime_ns)
+                record.settings_digest != digest or (record.size, record.mtime_ns) != (entry.size, entry.mtime_ns)
             ):
                 record = None
             status = _count(tally, entry, record, plan)
@@ -336,9 +333,7 @@ def _csv_row(entry: Entry, record: Record | None, status: str) -> list[object]:
     return [entry.path, status, *size, *found]
 
 
-def _predictions(
-    entry: Entry, record: Record, image_id: int, categories: Sequence[int]
-) -> Iterator[bytes]:
+def _predictions(entry: Entry, record: Record, image_id: int, categories: Sequence[int]) -> Iterator[bytes]:
     for class_id, score, (x1, y1, x2, y2) in record.detections:
         yield fsio.dumps(
             {
@@ -380,16 +375,13 @@ def _metrics(
             "resumed": tally.resumed,
             "processed": tally.processed,
         },
-        "detections_per_class": {
-            names[c] if c < len(names) else str(c): n for c, n in sorted(tally.per_class.items())
-        },
+        "detections_per_class": {names[c] if c < len(names) else str(c): n for c, n in sorted(tally.per_class.items())},
         "categories": [{"id": i, "name": n} for i, n in zip(categories, names, strict=True)],
         "failures": tally.failures,
         "missing": tally.missing,
         "times": {
             "plan": jobs[0].plan if jobs else None,
-            "covers": "the newest pass only: images that an earlier pass did are in "
-            "counts.resumed, not in these times",
+            "covers": "the newest pass only: images that an earlier pass did are in counts.resumed, not in these times",
             **times,
         },
         "images_per_second": round(tally.processed / wall, 3) if wall else None,

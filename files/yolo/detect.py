@@ -51,9 +51,7 @@ MAX_CRASHES = 2
 EXIT_TERMINATED = 128 + signal.SIGTERM
 
 #: Errors of a path, not of the share: they fail the image, not the job.
-_PATH_ERRORS = frozenset(
-    {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.ELOOP}
-)
+_PATH_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +103,7 @@ class Settings:
                 threads=int(value.get("threads") or 0),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise YoloError(
-                "run.json lacks a usable setting", f"{type(error).__name__}: {error}"
-            ) from error
+            raise YoloError("run.json lacks a usable setting", f"{type(error).__name__}: {error}") from error
         for name, low, high in (
             ("conf", 0, 1),
             ("iou", 0, 1),
@@ -188,9 +184,7 @@ class Detector:
         Raises:
             BadImage: The model's answer is no number.
         """
-        boxed = letterbox(
-            image, self._size, rectangular=self._engine.dynamic, stride=self._info.stride
-        )
+        boxed = letterbox(image, self._size, rectangular=self._engine.dynamic, stride=self._info.stride)
         found = nms.detect(
             self._engine.infer(to_tensor(boxed)),
             self._info.layout,
@@ -222,9 +216,7 @@ class Output:
     label: str | None = None
 
 
-def process(
-    entry: Entry, detector: Detector, names: Sequence[str], settings: Settings, blank: Record
-) -> Output:
+def process(entry: Entry, detector: Detector, names: Sequence[str], settings: Settings, blank: Record) -> Output:
     """Read one image, find its objects and draw them; writes nothing.
 
     Args:
@@ -257,9 +249,7 @@ def process(
     except cv2.error as error:
         reason = f"OpenCV failed: {one_line(' '.join(str(error).split()))[:200]}"
         return Output(entry, replace(blank, error=reason, times=watch.times))
-    record = replace(
-        blank, width=width, height=height, detections=to_detections(found), times=watch.times
-    )
+    record = replace(blank, width=width, height=height, detections=to_detections(found), times=watch.times)
     return Output(entry, record, encoded, label_text(found, width, height))
 
 
@@ -292,9 +282,7 @@ def label_text(found: nms.Detections, width: int, height: int) -> str:
     score; six significant digits. Empty when nothing was found.
     """
     lines = []
-    for index, score, (x1, y1, x2, y2) in zip(
-        found.classes, found.scores, found.boxes.astype(float), strict=True
-    ):
+    for index, score, (x1, y1, x2, y2) in zip(found.classes, found.scores, found.boxes.astype(float), strict=True):
         centre = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
         size = ((x2 - x1) / width, (y2 - y1) / height)
         lines.append(f"{index} " + " ".join(f"{v:g}" for v in (*centre, *size, float(score))))
@@ -322,9 +310,7 @@ def write_output(leg: Leg, output: Output) -> Record:
     except OSError as error:
         if error.errno not in _PATH_ERRORS:
             raise
-        record = replace(
-            record, detections=(), error=f"its results cannot be written: {error.strerror}"
-        )
+        record = replace(record, detections=(), error=f"its results cannot be written: {error.strerror}")
     if record.error is not None:
         # What an earlier attempt left would belong to no good record.
         for path in paths:
@@ -563,8 +549,7 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                         writer.put(process(entry, detector, info.names, settings, blank))
                     else:
                         reason = (
-                            f"crashed the detector {MAX_CRASHES} times: the process died while "
-                            "this file was in work"
+                            f"crashed the detector {MAX_CRASHES} times: the process died while this file was in work"
                         )
                         writer.put(Output(entry, replace(blank, error=reason)))
             ended = time.time()
@@ -665,9 +650,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
     parser.add_argument("--leg", choices=LEGS, required=True)
     parser.add_argument("--chunk", type=parse_chunk, required=True, help="p001/c00003, or its file")
-    parser.add_argument(
-        "--threads", type=int, default=0, help="threads of the engine (default: the slot's cpus)"
-    )
+    parser.add_argument("--threads", type=int, default=0, help="threads of the engine (default: the slot's cpus)")
     args = parser.parse_args(argv)
     if args.threads < 0:
         raise YoloError("threads out of range", args.threads, "0 (the slot's cpus) or more")

@@ -149,9 +149,7 @@ def _place(
     height, width = shape[:2]
     pad = max(line, 2)
     for text in texts:
-        (text_width, text_height), below = cv2.getTextSize(
-            text, _FONT, _font_scale(line), _font_weight(line)
-        )
+        (text_width, text_height), below = cv2.getTextSize(text, _FONT, _font_scale(line), _font_weight(line))
         if text_width + 2 * pad <= width:
             break
     high, wide = text_height + below + pad, text_width + 2 * pad
@@ -191,7 +189,5 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
         reason = "the encoder refused"
     if not done or data is None:
         height, width = image.shape[:2]
-        raise EncodeError(
-            f"the annotated image of {width}x{height} cannot be written as {suffix}: {reason}"
-        )
+        raise EncodeError(f"the annotated image of {width}x{height} cannot be written as {suffix}: {reason}")
     return data.tobytes()

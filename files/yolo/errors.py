@@ -20,8 +20,7 @@ def one_line(text: object) -> str:
     encoded as UTF-8 whatever the name was.
     """
     return "".join(
-        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii")
-        for c in str(text)
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode("ascii") for c in str(text)
     )
 
 

@@ -85,14 +85,10 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
         ValueError: A number is NaN or infinite, which JSON does not know.
     """
     separators = (",", ":") if indent is None else None
-    return json.dumps(
-        value, ensure_ascii=True, allow_nan=False, indent=indent, separators=separators
-    )
+    return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent, separators=separators)
 
 
-def write_json(
-    path: str | os.PathLike[str], value: Any, *, indent: int | None = None, fsync: bool = False
-) -> None:
+def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = None, fsync: bool = False) -> None:
     """Write ``value`` as JSON with a final newline to ``path`` atomically."""
     write_text(path, dumps(value, indent=indent) + "\n", fsync=fsync)
 

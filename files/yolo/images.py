@@ -39,9 +39,7 @@ _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_TIFF_PAGES = 10_000
 # What OpenCV may decode beside the formats measured here, whatever the suffix says: JPEG 2000,
 # Radiance, PNM and AVIF, depending on its build.
-_OTHER_FORMATS = re.compile(
-    rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|#\?R|P[1-7]\s|.{4}ftypavi[fs]", re.DOTALL
-)
+_OTHER_FORMATS = re.compile(rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|#\?R|P[1-7]\s|.{4}ftypavi[fs]", re.DOTALL)
 
 
 class BadImage(YoloError):
@@ -61,9 +59,7 @@ def read_image(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PI
     Raises:
         BadImage: The file cannot be used; the exception's text is the reason, in one line.
     """
-    return decode_image(
-        read_file(path, max_pixels=max_pixels), Path(path).name, max_pixels=max_pixels
-    )
+    return decode_image(read_file(path, max_pixels=max_pixels), Path(path).name, max_pixels=max_pixels)
 
 
 def read_file(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
@@ -247,9 +243,7 @@ def _measure_jpeg(data: bytes) -> tuple[int, int]:
         if in_scan:
             match = _JPEG_MARKER.search(data, position)
             if match is None:
-                raise BadImage(
-                    f"truncated JPEG: no end-of-image marker after its pixels ({len(data)} bytes)"
-                )
+                raise BadImage(f"truncated JPEG: no end-of-image marker after its pixels ({len(data)} bytes)")
             marker, position = match.group(1)[0], match.end()
         else:
             position = data.find(b"\xff", position)
@@ -280,8 +274,7 @@ def _measure_png(data: bytes) -> tuple[int, int]:
         end = position + 12 + length
         if end > len(data):
             raise BadImage(
-                f"truncated PNG: its {kind.decode('latin-1')} chunk needs {end} bytes, the file "
-                f"has {len(data)}"
+                f"truncated PNG: its {kind.decode('latin-1')} chunk needs {end} bytes, the file has {len(data)}"
             )
         # Lower case marks an ancillary chunk: decoders forgive errors there.
         if kind[:1].isupper():
@@ -298,9 +291,7 @@ def _measure_png(data: bytes) -> tuple[int, int]:
 def _measure_webp(data: bytes) -> tuple[int, int]:
     (size,) = struct.unpack_from("<I", data, 4)
     if size + 8 > len(data):
-        raise BadImage(
-            f"truncated WEBP: its header says {size + 8} bytes, the file has {len(data)}"
-        )
+        raise BadImage(f"truncated WEBP: its header says {size + 8} bytes, the file has {len(data)}")
     kind = data[12:16]
     if kind == b"VP8X":
         return (
@@ -318,9 +309,7 @@ def _measure_webp(data: bytes) -> tuple[int, int]:
 
 def _is_bmp(data: bytes) -> bool:
     # Two letters alone would also match a text.
-    return data[:2] == b"BM" and (
-        len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES
-    )
+    return data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES)
 
 
 def _measure_bmp(data: bytes) -> tuple[int, int]:
@@ -334,9 +323,7 @@ def _measure_bmp(data: bytes) -> tuple[int, int]:
     if compression in (0, 3):
         need = offset + (bits * width + 31) // 32 * 4 * height
         if need > len(data):
-            raise BadImage(
-                f"truncated BMP: {width}x{height} needs {need} bytes, it has {len(data)}"
-            )
+            raise BadImage(f"truncated BMP: {width}x{height} needs {need} bytes, it has {len(data)}")
     return width, height
 
 
@@ -389,9 +376,7 @@ def _measure_tiff(data: bytes) -> tuple[int, int]:
                 tags[tag] = struct.unpack_from(f"{order}{count}{_TIFF_INTEGERS[kind]}", data, value)
             position += entry_size
         for offsets, counts in _TIFF_DATA:
-            ends = [
-                a + b for a, b in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
-            ]
+            ends = [a + b for a, b in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)]
             if ends and max(ends) > len(data):
                 raise _truncated_tiff(max(ends), data)
         if first is None:

@@ -44,9 +44,7 @@ class Fit:
         )
 
 
-def fit(
-    image_shape: tuple[int, ...], size: tuple[int, int], *, rectangular: bool, stride: int = 32
-) -> Fit:
+def fit(image_shape: tuple[int, ...], size: tuple[int, int], *, rectangular: bool, stride: int = 32) -> Fit:
     """Plan scaling and padding.
 
     Args:
@@ -76,9 +74,7 @@ def fit(
     )
 
 
-def letterbox(
-    image: np.ndarray, size: tuple[int, int], *, rectangular: bool, stride: int = 32
-) -> np.ndarray:
+def letterbox(image: np.ndarray, size: tuple[int, int], *, rectangular: bool, stride: int = 32) -> np.ndarray:
     """Scale a picture into ``size``, keeping its aspect ratio, and pad it with grey.
 
     Args:
@@ -121,9 +117,7 @@ def to_tensor(image: np.ndarray) -> np.ndarray:
     return tensor
 
 
-def scale_boxes(
-    boxes: np.ndarray, input_shape: tuple[int, int], image_shape: tuple[int, ...]
-) -> np.ndarray:
+def scale_boxes(boxes: np.ndarray, input_shape: tuple[int, int], image_shape: tuple[int, ...]) -> np.ndarray:
     """Carry boxes from network input to picture coordinates and clip them to the picture.
 
     Args:

@@ -154,11 +154,7 @@ def _reason(file: bytes, relpath: bytes, size: int) -> str | None:
 
 def _entries(found: Iterable[_Found]) -> Iterator[Entry]:
     files = sorted(found, key=lambda item: item.path)
-    images = {
-        item.path
-        for item in files
-        if decode(os.path.splitext(item.path)[1]).lower() in IMAGE_SUFFIXES
-    }
+    images = {item.path for item in files if decode(os.path.splitext(item.path)[1]).lower() in IMAGE_SUFFIXES}
     stems = Counter(os.path.splitext(path)[0] for path in images)
     for index, item in enumerate(files):
         stem = os.path.splitext(item.path)[0]

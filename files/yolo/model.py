@@ -129,8 +129,7 @@ class ModelInfo:
                 f"{height}, the fixed input size of {self.source_name or 'this model'}"
                 if height == width
                 else f"nothing, the model has the fixed input size {height}x{width}",
-                "leave imgsz out, or give weights with dynamic size (a .pt, or an export with "
-                "dynamic=True)",
+                "leave imgsz out, or give weights with dynamic size (a .pt, or an export with dynamic=True)",
             )
         return self.imgsz
 
@@ -250,9 +249,7 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(
-        self, model_dir: str | os.PathLike[str], info: ModelInfo, *, threads: int = 1
-    ) -> None:
+    def __init__(self, model_dir: str | os.PathLike[str], info: ModelInfo, *, threads: int = 1) -> None:
         openvino = import_openvino()
         self._version = openvino.__version__
         core = openvino.Core()
@@ -290,9 +287,7 @@ class OpenVinoEngine:
         try:
             return self._request.infer([batch], share_inputs=True, share_outputs=True)[0]
         except RuntimeError as error:
-            raise YoloError(
-                f"OpenVINO failed: {openvino_reason(error)}", f"input of shape {batch.shape}"
-            ) from error
+            raise YoloError(f"OpenVINO failed: {openvino_reason(error)}", f"input of shape {batch.shape}") from error
 
     def versions(self) -> dict[str, str]:
         """See :meth:`Engine.versions`."""

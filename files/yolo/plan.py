@@ -197,9 +197,7 @@ def parse_line(line: bytes) -> tuple[bytes, int, int, bool]:
     return _key(entry["key"]), *values, entry["skip"] is not None
 
 
-def make_plan(
-    run: Run, leg_name: str, slots: int, chunk_size: int | None = None, single_chunk: bool = False
-) -> Plan:
+def make_plan(run: Run, leg_name: str, slots: int, chunk_size: int | None = None, single_chunk: bool = False) -> Plan:
     """Write the next plan of a leg, unless nothing is left to do.
 
     Args:
@@ -250,11 +248,7 @@ def make_plan(
 
 
 def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:
-    todo = (
-        line
-        for line, state in zip(_read_lines(manifest), states, strict=True)
-        if state in (_TODO, _FAILED)
-    )
+    todo = (line for line, state in zip(_read_lines(manifest), states, strict=True) if state in (_TODO, _FAILED))
     for number, size in enumerate(sizes):
         with open(folder / f"{chunk_name(number)}.jsonl", "wb") as file:
             file.writelines(next(todo) for _ in range(size))

@@ -195,9 +195,7 @@ def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
         if model.task != "detect":
             raise _wrong_task(path.name, str(model.task))
         exported = Path(
-            model.export(
-                format="openvino", imgsz=imgsz, dynamic=True, batch=1, device="cpu", verbose=False
-            )
+            model.export(format="openvino", imgsz=imgsz, dynamic=True, batch=1, device="cpu", verbose=False)
         )
         metadata = _read_metadata_yaml(exported)
     except YoloError:
@@ -241,8 +239,7 @@ def _pt_error(name: str, error: Exception) -> YoloError:
             "export it to ONNX where that module is installed and give the .onnx file",
         )
     return YoloError(
-        "the checkpoint cannot be loaded and exported: it is corrupt, or not a detection model of "
-        "ultralytics",
+        "the checkpoint cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics",
         f"{name}: {type(error).__name__}: {text[:200]}",
         remedy="copy or download it again, or give an ONNX export",
     )
@@ -387,15 +384,11 @@ def _wrong_shape(name: str, found: str, expected: str = "") -> YoloError:
 def _fixed_size(model: openvino.Model, name: str) -> tuple[int, int] | None:
     height, width = model.input().partial_shape[2], model.input().partial_shape[3]
     if height.is_dynamic != width.is_dynamic:
-        raise _wrong_shape(
-            name, f"input {model.input().partial_shape}", "height and width both fixed or both free"
-        )
+        raise _wrong_shape(name, f"input {model.input().partial_shape}", "height and width both fixed or both free")
     return None if height.is_dynamic else (height.get_length(), width.get_length())
 
 
-def _probe(
-    core: openvino.Core, model: openvino.Model, size: tuple[int, int], name: str
-) -> np.ndarray:
+def _probe(core: openvino.Core, model: openvino.Model, size: tuple[int, int], name: str) -> np.ndarray:
     """Run the model once on a grey picture; return its output, float32 (rows, columns)."""
     grey = np.full((1, 3, *size), PADDING / 255, np.float32)
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": _threads()}
@@ -416,9 +409,7 @@ def _threads() -> int:
     return int(value) if value.isdecimal() and int(value) else 1
 
 
-def guess_layout(
-    shape: tuple[int, ...], size: tuple[int, int], nc: int | None, *, name: str = "the model"
-) -> str:
+def guess_layout(shape: tuple[int, ...], size: tuple[int, int], nc: int | None, *, name: str = "the model") -> str:
     """Tell the layout of a raw output from its shape.
 
     Args:
@@ -456,10 +447,7 @@ def guess_layout(
 
 
 def _check_scores(raw: np.ndarray, layout: str, name: str) -> None:
-    if layout == nms.END_TO_END:
-        scores = raw[:, 4]
-    else:
-        scores = raw[4:] if layout == nms.ANCHOR_FREE else raw[:, 4:]
+    scores = {nms.END_TO_END: raw[:, 4], nms.ANCHOR_FREE: raw[4:], nms.CLASSIC: raw[:, 4:]}[layout]
     if not np.isfinite(raw).all() or scores.min() < 0 or scores.max() > 1:
         raise YoloError(
             "the model's scores are not between 0 and 1",
@@ -468,9 +456,7 @@ def _check_scores(raw: np.ndarray, layout: str, name: str) -> None:
         )
 
 
-def _class_names(
-    names: list[str] | None, shape: tuple[int, ...], layout: str, file: str
-) -> list[str]:
+def _class_names(names: list[str] | None, shape: tuple[int, ...], layout: str, file: str) -> list[str]:
     count = {nms.ANCHOR_FREE: shape[0] - 4, nms.CLASSIC: shape[1] - 5}.get(layout)
     if names is None:
         # An end-to-end output does not say how many classes there are.
@@ -570,9 +556,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--source", type=Path, required=True, help="folder with the weights")
     parser.add_argument("--kind", choices=KINDS, required=True, help="what the weights are")
-    parser.add_argument(
-        "--imgsz", type=int, default=640, help="default input side of a model of dynamic size"
-    )
+    parser.add_argument("--imgsz", type=int, default=640, help="default input side of a model of dynamic size")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make")
     args = parser.parse_args(argv)
     if not 32 <= args.imgsz <= 8192:

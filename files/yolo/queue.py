@@ -253,8 +253,7 @@ _HOLDS: dict[int, tuple[str, str]] = {
     ),
     47: (
         "it ran longer than allowed_execute_duration",
-        "see what it hung on: {err}; plan smaller chunks or allow more time; "
-        "condor_rm {cluster}, " + _AGAIN,
+        "see what it hung on: {err}; plan smaller chunks or allow more time; condor_rm {cluster}, " + _AGAIN,
     ),
 }
 
@@ -264,8 +263,7 @@ _STARTD_HOLDS: dict[int, tuple[str, str]] = {
     103: ("it ran longer than the execute host allows", "plan smaller chunks"),
     104: (
         "it used more disk than its slot has",
-        "ask for more (request_disk), or free the execute host's disk; condor_rm {cluster}, "
-        + _AGAIN,
+        "ask for more (request_disk), or free the execute host's disk; condor_rm {cluster}, " + _AGAIN,
     ),
 }
 """By the sub-codes that HTCondor's own HOLD_IF_*_EXCEEDED policies use."""
@@ -411,7 +409,4 @@ def explain_idle(ad: Ad, slots: Sequence[Ad]) -> Explanation:
 def _fits(ad: Ad, slot: Ad) -> bool:
     if slot.get("PartitionableSlot") is not True and text(slot, "State") != "Unclaimed":
         return False
-    return all(
-        (number(slot, free) or 0) >= (number(ad, request) or 0)
-        for request, _, free, _, _ in _RESOURCES
-    )
+    return all((number(slot, free) or 0) >= (number(ad, request) or 0) for request, _, free, _, _ in _RESOURCES)

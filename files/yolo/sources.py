@@ -172,9 +172,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> None:
                 try:
                     _extract(archive, info, folder / name)
                 except _DAMAGED as error:
-                    raise YoloError(
-                        f"damaged zip ({error})", f"{file}: {name}", remedy=remedy
-                    ) from None
+                    raise YoloError(f"damaged zip ({error})", f"{file}: {name}", remedy=remedy) from None
                 except (FileExistsError, NotADirectoryError, IsADirectoryError):
                     raise YoloError(
                         "unusable zip: a name is both a file and a folder",
@@ -182,9 +180,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> None:
                         remedy=remedy,
                     ) from None
     except _DAMAGED as error:
-        raise YoloError(
-            f"neither an image nor a sound zip ({error})", file, _EXPECTED, remedy
-        ) from None
+        raise YoloError(f"neither an image nor a sound zip ({error})", file, _EXPECTED, remedy) from None
 
 
 def _members(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]:
@@ -327,9 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", help=_EXPECTED)
     parser.add_argument("--cache", type=Path, required=True, help="folder to unpack zips in")
     parser.add_argument("--out", type=Path, required=True, help="folder for the two lists")
-    parser.add_argument(
-        "--max-zip-bytes", type=int, default=MAX_ZIP_BYTES, help="default: %(default)s"
-    )
+    parser.add_argument("--max-zip-bytes", type=int, default=MAX_ZIP_BYTES, help="default: %(default)s")
     args = parser.parse_args(argv)
     print(dumps(prepare(args.images, args.cache, args.out, args.max_zip_bytes)))
     return 0

@@ -98,13 +98,9 @@ def run_command(command: Sequence[str]) -> str:
         YoloError: It is not installed.
     """
     try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS
-        )
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS)
     except FileNotFoundError:
-        raise YoloError(
-            "HTCondor's commands are not here", command[0], remedy="run this on the submit host"
-        ) from None
+        raise YoloError("HTCondor's commands are not here", command[0], remedy="run this on the submit host") from None
     except subprocess.TimeoutExpired:
         raise CommandFailed(f"{command[0]} gave no answer in {_COMMAND_SECONDS} s") from None
     if done.returncode != 0:
@@ -148,9 +144,7 @@ class Condor:
         name = ["-name", self.schedd] if self.schedd else []
         attributes = ",".join(queue.JOB_ATTRIBUTES)
         return queue.parse_ads(
-            self.run(
-                [command, *name, str(self.cluster), *options, "-json", "-attributes", attributes]
-            )
+            self.run([command, *name, str(self.cluster), *options, "-json", "-attributes", attributes])
         )
 
 

@@ -50,9 +50,8 @@ was recorded when it was first fetched.
 CHECKSUMS = "checksums.json"
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 60
-_EXPECTED = (
-    "a .pt or .onnx file, an OpenVINO folder (one .xml with its .bin), demo, or a released name: "
-    + " ".join(name for name in RELEASED if not name.endswith("u"))
+_EXPECTED = "a .pt or .onnx file, an OpenVINO folder (one .xml with its .bin), demo, or a released name: " + " ".join(
+    name for name in RELEASED if not name.endswith("u")
 )
 
 
@@ -77,9 +76,7 @@ class WeightsSource:
     files: tuple[str, ...]
 
 
-def resolve(
-    weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO
-) -> WeightsSource:
+def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO) -> WeightsSource:
     """Find the weights called ``weights``, fetching a released model if it is not in ``cache``.
 
     A released name or ``demo`` comes before a file of that name; write ``./demo`` for the file.
@@ -106,9 +103,7 @@ def resolve(
     bare = weights.removesuffix(".pt")
     if bare in RELEASED:
         return _from_file(fetch(RELEASED[bare], cache, base_url), name=bare)
-    raise YoloError(
-        "no such weights", weights, _EXPECTED, "check the path, or take one of the names"
-    )
+    raise YoloError("no such weights", weights, _EXPECTED, "check the path, or take one of the names")
 
 
 def fetch(file: str, cache: Path, base_url: str = BASE_URL) -> Path:
@@ -145,9 +140,7 @@ def _recorded(cache: Path) -> dict[str, str]:
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise YoloError(
-            f"the recorded checksums can't be read ({error})", path, "JSON", "remove that file"
-        ) from None
+        raise YoloError(f"the recorded checksums can't be read ({error})", path, "JSON", "remove that file") from None
     if not isinstance(value, dict):
         raise YoloError("the recorded checksums can't be read", path, "JSON", "remove that file")
     return value
@@ -181,9 +174,7 @@ def _download(url: str, path: Path, wanted: str | None, origin: str) -> str:
                         "don't use them unless you know why the release changed",
                     )
     except urllib.error.HTTPError as error:
-        raise YoloError(
-            f"can't fetch the weights (HTTP {error.code} {error.reason})", url, remedy=remedy
-        ) from None
+        raise YoloError(f"can't fetch the weights (HTTP {error.code} {error.reason})", url, remedy=remedy) from None
     except urllib.error.URLError as error:
         raise YoloError(f"can't fetch the weights ({error.reason})", url, remedy=remedy) from None
     except (http.client.HTTPException, ssl.SSLError, TimeoutError, ConnectionError) as error:

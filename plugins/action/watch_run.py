@@ -85,9 +85,7 @@ class ActionModule(ActionBase):
         )
         assignments = [f"{name}={value}" for name, value in arguments["environment"].items()]
         command = shlex.join(["env", *assignments, *arguments["command"]])
-        line = MovingLine(
-            lambda text, newline: display.display(text, newline=newline), sys.stdout.isatty()
-        )
+        line = MovingLine(lambda text, newline: display.display(text, newline=newline), sys.stdout.isatty())
         deadline = time.monotonic() + arguments["time_limit"]
         warned = None
         while True:
@@ -104,8 +102,7 @@ class ActionModule(ActionBase):
                 status["state"] = "failed"
                 status["reason"] = f"the run has not ended after {arguments['time_limit']} s"
                 status["remedy"] = (
-                    "what is done is kept: run the same run_id again, "
-                    "with a larger -e time_limit=SECONDS"
+                    "what is done is kept: run the same run_id again, with a larger -e time_limit=SECONDS"
                 )
                 break
             time.sleep(arguments["every"])

@@ -30,10 +30,7 @@ def make_run(
     root: Path, paths: list[str], *, names: list[str] | None = None, skipped: tuple[str, ...] = ()
 ) -> tuple[Run, list[Entry]]:
     run = Share(root).run("r1")
-    entries = [
-        entry(i, path, skip="empty file: 0 bytes" if path in skipped else None)
-        for i, path in enumerate(paths)
-    ]
+    entries = [entry(i, path, skip="empty file: 0 bytes" if path in skipped else None) for i, path in enumerate(paths)]
     manifest.write(manifest.Manifest(tuple(entries)), run.manifest)
     model = Share(root).weights(SETTINGS["weights_id"]).model
     fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(model)})

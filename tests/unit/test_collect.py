@@ -59,9 +59,7 @@ def test_every_line_of_the_manifest_ends_as_one_of_four(tmp_path):
     assert len(predictions) == 1
 
 
-@pytest.mark.parametrize(
-    "change", [{"size": 1}, {"mtime_ns": 1}, {"settings_digest": "0" * 16}, {"key": "f" * 16}]
-)
+@pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}, {"settings_digest": "0" * 16}, {"key": "f" * 16}])
 def test_a_record_of_something_else_is_none(tmp_path, change):
     run, entries = make_run(tmp_path, ["a.jpg"])
     put_record(run.leg("parallel"), entries[0])

@@ -69,9 +69,7 @@ def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
 def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
     make_run(tmp_path / "share", paths(20))
     monkeypatch.chdir(tmp_path)
-    plan.main(
-        ["--run-dir", "share/runs/r1", "--leg", "single", "--slots", "1", "--chunk-size", "1"]
-    )
+    plan.main(["--run-dir", "share/runs/r1", "--leg", "single", "--slots", "1", "--chunk-size", "1"])
     root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "p001"
     expected = [str(root / f"c{number:05d}.jsonl") for number in range(20)]
     assert (root / "queue.txt").read_text().splitlines() == expected
@@ -233,9 +231,7 @@ def test_states_follow_the_lines_of_the_manifest(tmp_path):
 
 
 @pytest.mark.parametrize("skip", [None, "empty", 'odd "reason" \\'])
-@pytest.mark.parametrize(
-    "path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","skip":null}', ""]
-)
+@pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","skip":null}', ""])
 def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
     line = replace(entry(3, path, skip=skip), mtime_ns=-5).to_json().encode() + b"\n"
     assert plan._LINE.fullmatch(line)

@@ -37,9 +37,7 @@ def job(**changes):
 
 
 def held(code, sub=0, reason="", **changes):
-    return job(
-        JobStatus=5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **changes
-    )
+    return job(JobStatus=5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **changes)
 
 
 @pytest.mark.parametrize("text", ["", " \n", "[]", "[\n]\n", "[ ]\n[ ]"])
@@ -206,9 +204,7 @@ def test_a_removed_job_says_why(words, expected):
 def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
     ad = job(JobStatus=4, ExitCode=2, LastRemoteHost="slot1_1@execute2")
     found = queue.explain_exit(ad, "error: model damaged")
-    assert found.reason == (
-        "job 12.3 ended with exit code 2 on slot1_1@execute2. Its last words: error: model damaged"
-    )
+    assert found.reason == ("job 12.3 ended with exit code 2 on slot1_1@execute2. Its last words: error: model damaged")
     assert "p001-c00003.err" in found.remedy
 
 

@@ -36,11 +36,7 @@ def raw_name_zip(path, raw, data=b"x", system=3):
 
 def unpack(path, tmp_path, **options):
     folder, _ = sources.unpack(path, tmp_path / "cache", **options)
-    return {
-        os.fsdecode(p.relative_to(folder)): p.read_bytes()
-        for p in sorted(folder.rglob("*"))
-        if p.is_file()
-    }
+    return {os.fsdecode(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def refused(path, tmp_path, match, **options):
@@ -50,9 +46,7 @@ def refused(path, tmp_path, match, **options):
     assert left == [], "a refused zip left something behind"
 
 
-@pytest.mark.parametrize(
-    "name", ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "C:/a.jpg", "a/..", "..\\a.jpg"]
-)
+@pytest.mark.parametrize("name", ["../a.jpg", "a/../../b.jpg", "/etc/a.jpg", "C:/a.jpg", "a/..", "..\\a.jpg"])
 def test_a_name_that_leads_out_is_refused(tmp_path, name):
     info = zipfile.ZipInfo(name)
     info.create_system = 0  # where a backslash parts folders
@@ -244,10 +238,7 @@ def test_the_id_of_a_folder_does_not_depend_on_how_it_is_written(tmp_path, monke
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_bytes(b"1")
     monkeypatch.chdir(tmp_path)
-    ids = {
-        sources.resolve(text, tmp_path / "cache").input_id
-        for text in ("in", "in/", "./in", str(tmp_path / "in"))
-    }
+    ids = {sources.resolve(text, tmp_path / "cache").input_id for text in ("in", "in/", "./in", str(tmp_path / "in"))}
     assert len(ids) == 1
 
 
@@ -255,9 +246,7 @@ def test_folders_of_equal_name_have_different_ids(tmp_path):
     for parent in ("a", "b"):
         (tmp_path / parent / "in").mkdir(parents=True)
         (tmp_path / parent / "in" / "x.jpg").write_bytes(b"1")
-    first, second = (
-        sources.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b")
-    )
+    first, second = (sources.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b"))
     assert first != second
 
 
@@ -363,9 +352,7 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
     subprocess.run([*command, f"{printed['root']}/", f"{tmp_path}/staged/"], check=True)
     staged = os.fsencode(tmp_path / "staged")
     found = [
-        os.path.relpath(os.path.join(parent, name), staged)
-        for parent, _, files in os.walk(staged)
-        for name in files
+        os.path.relpath(os.path.join(parent, name), staged) for parent, _, files in os.walk(staged) for name in files
     ]
     assert sorted(found) == sorted([*names, b"link.jpg"])
     assert not (tmp_path / "staged" / "link.jpg").is_symlink()

@@ -194,9 +194,7 @@ def test_the_line_moves(leg):
     assert (found.images_done, found.images_total, found.failed) == (3, 8, 1)
     assert found.rate == pytest.approx(0.03)
     assert found.eta_seconds == pytest.approx(5 / 0.03, abs=0.1)
-    assert found.line == (
-        "3/8 images  0.0 images/s  about 3 min left  1 running  2 idle  0 held  1 image failed"
-    )
+    assert found.line == ("3/8 images  0.0 images/s  about 3 min left  1 running  2 idle  0 held  1 image failed")
 
 
 def test_before_the_first_job_starts_there_is_no_rate(leg):

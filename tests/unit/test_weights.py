@@ -176,9 +176,7 @@ def test_recorded_checksums_that_are_damaged_are_named(tmp_path, server):
             weights.resolve("yolov5s", tmp_path, server.url)
 
 
-@pytest.mark.parametrize(
-    ("name", "data"), [("a.pt", PT), ("a.pt", b"\x80\x02old"), ("A.ONNX", ONNX)]
-)
+@pytest.mark.parametrize(("name", "data"), [("a.pt", PT), ("a.pt", b"\x80\x02old"), ("A.ONNX", ONNX)])
 def test_a_file_of_the_users(tmp_path, name, data):
     (tmp_path / name).write_bytes(data)
     found = weights.resolve(str(tmp_path / name), tmp_path / "cache")

@@ -19,6 +19,9 @@ options:
   seed:
     description: Files for the first boot; path to C({content, mode, uid}).
     type: dict
+  host_key:
+    description: The host's private SSH key, OpenSSH's format; never logged.
+    type: str
   state:
     description: C(running) boots it, C(absent) cuts its power and removes its disk.
     type: str
@@ -34,6 +37,7 @@ EXAMPLES = r"""
     image: /var/cache/yolo-local-hosts/image-0123
     seed:
       etc/resolv.conf: {content: "nameserver 192.0.2.53\n"}
+    host_key: "{{ lookup('ansible.builtin.file', 'execute1-key') }}"
 """
 RETURN = r"""
 pid: {description: Process of the host., type: int, returned: when running}
@@ -164,9 +168,7 @@ class Host:
         time.sleep(1)
         if process.poll() is not None:
             tail = console.read_text(errors="replace")[-600:].strip()
-            raise CommandError(
-                f"it stopped at once (exit {process.returncode}); its console says: {tail}"
-            )
+            raise CommandError(f"it stopped at once (exit {process.returncode}); its console says: {tail}")
         return process.pid
 
     def remove(self, patience_seconds: float = 20.0) -> None:
@@ -195,9 +197,10 @@ def main() -> None:
             "image": {"type": "path"},
             "memory": {"type": "str", "default": "2G"},
             "seed": {"type": "dict"},
+            "host_key": {"type": "str", "no_log": True},
             "state": {"type": "str", "choices": ["running", "absent"], "default": "running"},
         },
-        required_if=[("state", "running", ["image", "seed"])],
+        required_if=[("state", "running", ["image", "seed", "host_key"])],
         supports_check_mode=True,
     )
     wanted = module.params
@@ -207,11 +210,8 @@ def main() -> None:
         if wanted["state"] == "running":
             if pids:
                 module.exit_json(changed=False, pid=pids[0])
-            pid = (
-                -1
-                if module.check_mode
-                else host.boot(Path(wanted["image"]), wanted["memory"], wanted["seed"])
-            )
+            key = {"etc/ssh/ssh_host_ed25519_key": {"content": f"{wanted['host_key']}\n", "mode": "0600"}}
+            pid = -1 if module.check_mode else host.boot(Path(wanted["image"]), wanted["memory"], wanted["seed"] | key)
             module.exit_json(changed=True, pid=pid)
         changed = bool(pids) or host.directory.exists()
         if changed and not module.check_mode:

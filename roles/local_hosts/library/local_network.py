@@ -177,10 +177,7 @@ class Network:
             FORWARDING_WAS_OFF.unlink()
 
     def _processes(self) -> list[int]:
-        return [
-            int(pid)
-            for pid in run_checked(self.run, "ip", "netns", "pids", self.names.namespace).split()
-        ]
+        return [int(pid) for pid in run_checked(self.run, "ip", "netns", "pids", self.names.namespace).split()]
 
     def _end_processes(self, patience_seconds: float = 20.0) -> None:
         """End every process of the namespace; its hosts are about to be thrown away, so no shutdown is waited for."""
@@ -190,9 +187,7 @@ class Network:
             if self.check_mode:
                 return
             if time.monotonic() > deadline:
-                raise CommandError(
-                    f"processes {pids} in namespace {self.names.namespace} did not end on SIGKILL"
-                )
+                raise CommandError(f"processes {pids} in namespace {self.names.namespace} did not end on SIGKILL")
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -61,9 +61,7 @@ def run_checked(run: Runner, *arguments: str) -> str:
     """
     code, out, err = run(list(arguments))
     if code != 0:
-        raise CommandError(
-            f"Failed to run `{' '.join(arguments)}` (exit {code}): {(err or out).strip()}"
-        )
+        raise CommandError(f"Failed to run `{' '.join(arguments)}` (exit {code}): {(err or out).strip()}")
     return out
 
 
