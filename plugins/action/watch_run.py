@@ -8,7 +8,6 @@ now and then.
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -78,18 +77,15 @@ class ActionModule(ActionBase):
         _, arguments = self.validate_argument_spec(
             {
                 "command": {"type": "list", "elements": "str", "required": True},
-                "environment": {"type": "dict", "default": {}},
                 "time_limit": {"type": "int", "required": True},
                 "every": {"type": "float", "default": 1.0},
             }
         )
-        assignments = [f"{name}={value}" for name, value in arguments["environment"].items()]
-        command = shlex.join(["env", *assignments, *arguments["command"]])
         line = MovingLine(lambda text, newline: display.display(text, newline=newline), sys.stdout.isatty())
         deadline = time.monotonic() + arguments["time_limit"]
         warned = None
         while True:
-            status = self._look(command)
+            status = self._look(arguments["command"], task_vars)
             if status["state"] != "waiting":
                 line.finish(status["line"])
                 break
@@ -111,14 +107,14 @@ class ActionModule(ActionBase):
             result.update(failed=True, msg=f"{status['reason']}. Remedy: {status['remedy']}")
         return result
 
-    def _look(self, command: str) -> dict[str, Any]:
-        answer = self._low_level_execute_command(command)
-        if answer["rc"] != 0:
-            said = (answer["stderr"] or answer["stdout"]).strip()
-            raise AnsibleActionFail(f"Failed to see the run's status (exit {answer['rc']}): {said}")
+    def _look(self, command: list[str], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        # By module and not by shell: the job user has no login shell.
+        answer = self._execute_module("ansible.builtin.command", {"argv": command}, task_vars=task_vars)
+        said = answer.get("stdout", "")
+        if answer.get("rc") != 0:
+            why = answer.get("stderr") or said or answer.get("msg", "")
+            raise AnsibleActionFail(f"Failed to see the run's status (exit {answer.get('rc')}): {why.strip()}")
         try:
-            return json.loads(answer["stdout"].strip().splitlines()[-1])
+            return json.loads(said.strip().splitlines()[-1])
         except (IndexError, ValueError) as error:
-            raise AnsibleActionFail(
-                f"Failed to read the run's status: {error}; it was: {answer['stdout'][:300]!r}"
-            ) from error
+            raise AnsibleActionFail(f"Failed to read the run's status: {error}; it was: {said[:300]!r}") from error
