@@ -65,8 +65,36 @@ def member_name(path: str, taken: set[str]) -> str:
     return name
 
 
-def bundle(folder: Path) -> int:
-    """Pack ``folder`` and return the number of files packed.
+def contents(folder: Path) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Return what belongs into the zip: path relative to ``folder``, and name, date and size in the zip.
+
+    Raises:
+        OSError: A file can't be read.
+    """
+    # Names that need no change first: one that has to be changed must not take theirs.
+    paths = list(members(folder))
+    taken = {path for path in paths if _is_utf8(path)}
+    return [(path, _info(folder, path, path if _is_utf8(path) else member_name(path, taken))) for path in paths]
+
+
+def is_current(folder: Path, wanted: list[tuple[str, zipfile.ZipInfo]]) -> bool:
+    """Tell whether ``results.zip`` holds files of these names, dates and sizes and no others."""
+    try:
+        with zipfile.ZipFile(folder / NAME) as archive:
+            found = archive.infolist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return [_mark(info) for info in found] == [_mark(info) for _, info in wanted]
+
+
+def _mark(info: zipfile.ZipInfo) -> tuple[object, ...]:
+    # A zip counts every two seconds.
+    *minutes, seconds = info.date_time
+    return info.filename, info.file_size, *minutes, seconds // 2
+
+
+def bundle(folder: Path) -> bool:
+    """Pack ``folder``, unless its zip is of the same files already, and tell whether it was packed.
 
     Photos are stored as they are, since they are packed already; the rest is deflated.
 
@@ -79,36 +107,38 @@ def bundle(folder: Path) -> int:
     """
     if not folder.is_dir():
         raise YoloError("no such results folder", folder, "results/<run_id>")
-    # Names that need no change first: one that has to be changed must not take theirs.
-    paths = list(members(folder))
-    taken = {path for path in paths if _is_utf8(path)}
+    wanted = contents(folder)
+    if is_current(folder, wanted):
+        return False
     with (
         fsio.atomic_file(folder / NAME) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for path in paths:
-            name = path if _is_utf8(path) else member_name(path, taken)
-            _add(archive, os.path.join(os.fsencode(folder), encode(path)), name)
-    return len(paths)
+        for path, info in wanted:
+            with open(_real(folder, path), "rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    return True
+
+
+def _real(folder: Path, path: str) -> bytes:
+    return os.path.join(os.fsencode(folder), encode(path))
 
 
 def _is_utf8(path: str) -> bool:
     return not any("\udc80" <= c <= "\udcff" for c in path)
 
 
-def _add(archive: zipfile.ZipFile, file: bytes, name: str) -> None:
-    with open(file, "rb") as source:
-        status = os.fstat(source.fileno())
-        date = time.localtime(status.st_mtime)[:6]
-        if not _ZIP_EPOCH[0] <= date[0] <= _ZIP_LAST_YEAR:
-            date = _ZIP_EPOCH
-        info = zipfile.ZipInfo(name, date)
-        stored = os.path.splitext(name)[1].lower() in _PACKED_ALREADY
-        info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
-        info.external_attr = (stat.S_IFREG | 0o644) << 16
-        info.file_size = status.st_size  # tells zipfile when it needs the 64-bit form
-        with archive.open(info, "w") as target:
-            shutil.copyfileobj(source, target, 1 << 20)
+def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
+    status = os.stat(_real(folder, path))
+    date = time.localtime(status.st_mtime)[:6]
+    if not _ZIP_EPOCH[0] <= date[0] <= _ZIP_LAST_YEAR:
+        date = _ZIP_EPOCH
+    info = zipfile.ZipInfo(name, date)
+    stored = os.path.splitext(name)[1].lower() in _PACKED_ALREADY
+    info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    info.file_size = status.st_size  # tells zipfile when it needs the 64-bit form
+    return info
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,9 +146,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="yolo.bundle", description=__doc__)
     parser.add_argument("folder", type=Path, help="results/<run_id>")
     args = parser.parse_args(argv)
-    files = bundle(args.folder)
+    changed = bundle(args.folder)
     out = Path(os.path.abspath(args.folder / NAME))
-    print(fsio.dumps({"zip": str(out), "files": files, "bytes": out.stat().st_size}))
+    print(fsio.dumps({"zip": str(out), "bytes": out.stat().st_size, "changed": changed}))
     return 0
 
 

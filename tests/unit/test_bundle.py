@@ -74,10 +74,22 @@ def test_odd_names_and_dates_are_packed(tmp_path):
 
 def test_the_same_folder_gives_the_same_zip(tmp_path):
     put(tmp_path, {f"images/{i}.jpg": b"x" for i in range(20)})
-    bundle.bundle(tmp_path)
+    assert bundle.bundle(tmp_path)
     first = (tmp_path / "results.zip").read_bytes()
-    bundle.bundle(tmp_path)
+    (tmp_path / "results.zip").unlink()
+    assert bundle.bundle(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == first
+
+
+def test_a_folder_that_did_not_change_is_not_packed_again(tmp_path):
+    put(tmp_path, {"images/a.jpg": b"x", "metrics.json": b"{}"})
+    assert bundle.bundle(tmp_path)
+    assert not bundle.bundle(tmp_path)
+    put(tmp_path, {"metrics.json": b"{1}"})
+    assert bundle.bundle(tmp_path)
+    assert pack(tmp_path)["metrics.json"][1] == b"{1}"
+    (tmp_path / "results.zip").write_bytes(b"PK cut off")
+    assert bundle.bundle(tmp_path)
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -91,11 +103,12 @@ def test_a_zip_that_could_not_be_finished_leaves_the_last_one(tmp_path, monkeypa
     put(tmp_path, {"a.txt": b"1"})
     bundle.bundle(tmp_path)
     before = (tmp_path / "results.zip").read_bytes()
+    put(tmp_path, {"a.txt": b"22"})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle, "_add", full)
+    monkeypatch.setattr(bundle.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
         bundle.bundle(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == before
@@ -120,6 +133,6 @@ def test_the_command_prints_json(tmp_path, capsys):
     path = tmp_path / "results.zip"
     assert json.loads(capsys.readouterr().out) == {
         "zip": str(path),
-        "files": 1,
         "bytes": path.stat().st_size,
+        "changed": True,
     }
