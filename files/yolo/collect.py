@@ -241,7 +241,7 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
     last = [job for job in jobs if job.plan == plan]
     tally = _write_images(run, leg, names, plan)
     metrics = _metrics(run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted))
-    fsio.write_json(leg.metrics_json, metrics, indent=2)
+    fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
     return _summary(leg, metrics)
 
 
@@ -265,8 +265,8 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
     tally = Tally()
     records = read_records(leg, (entry.key for entry in entries if entry.skip is None))
     with (
-        fsio.atomic_file(leg.predictions) as predictions,
-        fsio.atomic_file(leg.metrics_csv) as table,
+        fsio.atomic_file(leg.predictions, keep_equal=True) as predictions,
+        fsio.atomic_file(leg.metrics_csv, keep_equal=True) as table,
     ):
         predictions.write(b"[")
         write_row = _csv_writer(table)

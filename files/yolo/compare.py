@@ -165,7 +165,7 @@ def compare(run: Run, slots: int | None = None) -> dict[str, Any]:
         "images_that_differ": found.count,
         "differences": found.examples,
     }
-    fsio.write_json(run.compare, result, indent=2)
+    fsio.write_json(run.compare, result, indent=2, keep_equal=True)
     return result
 
 

@@ -8,6 +8,7 @@ skip them.
 
 from __future__ import annotations
 
+import filecmp
 import json
 import os
 import secrets
@@ -36,7 +37,7 @@ def _open_temp(path: Path) -> tuple[Path, BinaryIO]:
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str], *, fsync: bool = False) -> Iterator[BinaryIO]:
+def atomic_file(path: str | os.PathLike[str], *, fsync: bool = False, keep_equal: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that takes the name ``path`` when the block ends without an exception.
 
     Missing directories are made. On an exception ``path`` is left as it was and the temporary
@@ -45,6 +46,7 @@ def atomic_file(path: str | os.PathLike[str], *, fsync: bool = False) -> Iterato
     Args:
         path: Final path; replaced if it exists.
         fsync: Flush the file to the disk before the rename (NFS flushes on close anyway).
+        keep_equal: Leave a file of the same content, with its date, so that copies of it stay current.
 
     Raises:
         OSError: The file can't be written, e.g. the disk is full.
@@ -57,22 +59,25 @@ def atomic_file(path: str | os.PathLike[str], *, fsync: bool = False) -> Iterato
             if fsync:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(temp, path)
+        if keep_equal and path.is_file() and filecmp.cmp(temp, path, shallow=False):
+            os.unlink(temp)
+        else:
+            os.replace(temp, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temp)
         raise
 
 
-def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = False) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = False, keep_equal: bool = False) -> None:
     """Write ``data`` to ``path`` atomically; see :func:`atomic_file`."""
-    with atomic_file(path, fsync=fsync) as file:
+    with atomic_file(path, fsync=fsync, keep_equal=keep_equal) as file:
         file.write(data)
 
 
-def write_text(path: str | os.PathLike[str], text: str, *, fsync: bool = False) -> None:
+def write_text(path: str | os.PathLike[str], text: str, *, fsync: bool = False, keep_equal: bool = False) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically; see :func:`atomic_file`."""
-    write_bytes(path, text.encode("utf-8"), fsync=fsync)
+    write_bytes(path, text.encode("utf-8"), fsync=fsync, keep_equal=keep_equal)
 
 
 def dumps(value: Any, *, indent: int | None = None) -> str:
@@ -88,9 +93,16 @@ def dumps(value: Any, *, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False, indent=indent, separators=separators)
 
 
-def write_json(path: str | os.PathLike[str], value: Any, *, indent: int | None = None, fsync: bool = False) -> None:
-    """Write ``value`` as JSON with a final newline to ``path`` atomically."""
-    write_text(path, dumps(value, indent=indent) + "\n", fsync=fsync)
+def write_json(
+    path: str | os.PathLike[str],
+    value: Any,
+    *,
+    indent: int | None = None,
+    fsync: bool = False,
+    keep_equal: bool = False,
+) -> None:
+    """Write ``value`` as JSON with a final newline to ``path``; see :func:`atomic_file`."""
+    write_text(path, dumps(value, indent=indent) + "\n", fsync=fsync, keep_equal=keep_equal)
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

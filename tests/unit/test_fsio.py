@@ -83,3 +83,17 @@ def test_json_lines_keep_newlines_inside_values(tmp_path):
     assert fsio.write_jsonl(tmp_path / "a.jsonl", values) == 2
     assert (tmp_path / "a.jsonl").read_bytes().count(b"\n") == 2
     assert list(fsio.read_jsonl(tmp_path / "a.jsonl")) == values
+
+
+def test_an_equal_file_is_kept_where_asked(tmp_path):
+    path = tmp_path / "metrics.json"
+    fsio.write_json(path, {"a": 1}, keep_equal=True)
+    os.utime(path, (1, 1))
+    fsio.write_json(path, {"a": 1}, keep_equal=True)
+    assert path.stat().st_mtime == 1
+    fsio.write_json(path, {"a": 2}, keep_equal=True)
+    assert fsio.read_json(path) == {"a": 2}
+    os.utime(path, (1, 1))
+    fsio.write_json(path, {"a": 2})
+    assert path.stat().st_mtime != 1
+    assert os.listdir(tmp_path) == ["metrics.json"]
