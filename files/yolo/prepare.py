@@ -2,7 +2,7 @@
 
 Runs once per weights, as a job on an execute host::
 
-    python -m yolo.prepare --source DIR --kind pt|onnx|openvino --imgsz 640 --out DIR/model
+    python -m yolo.prepare --source DIR --kind pt|onnx|openvino --out DIR/model
 
 ``.pt`` needs torch and ultralytics, and **loading one runs code that it contains** (a checkpoint is
 a Python pickle): use only weights whose origin you trust. ``.onnx`` and OpenVINO folders are plain
@@ -46,6 +46,10 @@ KINDS = ("pt", "onnx", "openvino")
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS = 3
 _ABANDONED_AFTER = 3600.0
+#: Sides of the input that make sense, pixels.
+_SIDES = range(32, 8193)
+#: Side of the input for weights of dynamic size that name none: what released YOLO models have.
+_USUAL_SIDE = 640
 
 
 @dataclass
@@ -60,21 +64,15 @@ class Metadata:
 
     @classmethod
     def parse(cls, values: dict[str, Any]) -> Metadata:
-        """Read the keys that exporters write; values may be strings holding Python literals."""
-        parsed = cls()
-        names = _literal(values.get("names"))
-        if isinstance(names, dict):
-            names = [names[key] for key in sorted(names, key=int)]
-        if isinstance(names, list) and names:
-            parsed.names = [str(name) for name in names]
+        """Read the keys that exporters write; values may be strings holding Python literals.
+
+        Raises:
+            YoloError: The class names are not numbered as a model numbers its classes.
+        """
+        parsed = cls(names=_read_names(values.get("names")), imgsz=read_size(values.get("imgsz")))
         stride = _literal(values.get("stride"))
-        if isinstance(stride, int | float) and stride > 0:
+        if isinstance(stride, int | float) and stride >= 1:
             parsed.stride = int(stride)
-        size = _literal(values.get("imgsz"))
-        if isinstance(size, int):
-            size = [size, size]
-        if isinstance(size, list | tuple) and len(size) == 2:
-            parsed.imgsz = int(size[0]), int(size[1])
         if values.get("task"):
             parsed.task = str(values["task"])
         if values.get("version"):
@@ -91,13 +89,47 @@ def _literal(value: Any) -> Any:
         return None
 
 
+def _read_names(value: Any) -> list[str] | None:
+    names = _literal(value)
+    if isinstance(names, dict):
+        try:
+            numbered = {int(key): name for key, name in names.items()}
+        except (TypeError, ValueError):
+            numbered = {}
+        # A gap would give every class behind it the name of its neighbour.
+        if set(numbered) != set(range(len(names))):
+            found = one_line(list(names))[:200]
+            raise YoloError("the weights' class names are not numbered 0, 1, 2 and so on", found)
+        names = [numbered[index] for index in range(len(numbered))]
+    return [str(name) for name in names] if isinstance(names, list) and names else None
+
+
+def read_size(value: Any) -> tuple[int, int] | None:
+    """Read the size of the input from what weights say about themselves.
+
+    Args:
+        value: A number, or a list of height and width, or the text of one of these.
+
+    Returns:
+        (height, width), or ``None`` for anything else and for sizes that make no sense.
+    """
+    size = _literal(value)
+    if not isinstance(size, list | tuple):
+        size = [size]
+    sides = [side for side in size if isinstance(side, int) and side in _SIDES]
+    if not size or len(sides) != len(size) or len(sides) > 2:
+        return None
+    return sides[0], sides[-1]
+
+
 def prepare(source: Path, kind: str, imgsz: int, out: Path) -> ModelInfo:
     """Make the model folder ``out`` from weights, unless it is there already.
 
     Args:
         source: Folder with one ``.pt`` or ``.onnx`` file, or the content of an OpenVINO folder.
         kind: One of :data:`KINDS`.
-        imgsz: Default side of the input for a model of dynamic size, pixels.
+        imgsz: Default side of the input for a model of dynamic size, pixels; 0 for the size that
+            the weights were made for.
         out: Folder to make; appears whole or not at all.
 
     Returns:
@@ -164,6 +196,11 @@ def find_weights(source: Path, kind: str) -> Path:
 def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
     """Export a checkpoint with ultralytics' own exporter: FP32, dynamic size, no NMS inside.
 
+    Args:
+        path: The checkpoint.
+        imgsz: Side of the input, pixels; 0 for the one that it was trained with.
+        scratch: Folder for everything that is written meanwhile.
+
     Returns:
         The ``.xml`` file and what the export says about the model.
     """
@@ -194,8 +231,10 @@ def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
         model = ultralytics.YOLO(str(weights))
         if model.task != "detect":
             raise _wrong_task(path.name, str(model.task))
+        # The size of its training; where the checkpoint does not say, ultralytics has its default here.
+        size = imgsz or read_size(model.overrides.get("imgsz")) or _USUAL_SIDE
         exported = Path(
-            model.export(format="openvino", imgsz=imgsz, dynamic=True, batch=1, device="cpu", verbose=False)
+            model.export(format="openvino", imgsz=size, dynamic=True, batch=1, device="cpu", verbose=False)
         )
         metadata = _read_metadata_yaml(exported)
     except YoloError:
@@ -277,7 +316,7 @@ def _normalise(path: Path, metadata: Metadata | None, imgsz: int, folder: Path) 
     model, changed = _one_float_input_and_output(model, path.name)
     fixed = _fixed_size(model, path.name)
     stride = metadata.stride or 32
-    size = fixed or round_size(imgsz, stride)
+    size = fixed or round_size(imgsz or metadata.imgsz or _USUAL_SIDE, stride)
     raw = _probe(core, model, size, path.name)
     nc = len(metadata.names) if metadata.names else None
     layout = guess_layout(raw.shape, size, nc, name=path.name)
@@ -556,11 +595,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--source", type=Path, required=True, help="folder with the weights")
     parser.add_argument("--kind", choices=KINDS, required=True, help="what the weights are")
-    parser.add_argument("--imgsz", type=int, default=640, help="default input side of a model of dynamic size")
+    parser.add_argument(
+        "--imgsz",
+        type=int,
+        default=0,
+        help="default input side of a model of dynamic size; 0 (the default): what the weights were made for",
+    )
     parser.add_argument("--out", type=Path, required=True, help="model folder to make")
     args = parser.parse_args(argv)
-    if not 32 <= args.imgsz <= 8192:
-        raise YoloError("imgsz out of range", args.imgsz, "32 to 8192")
+    if args.imgsz and args.imgsz not in _SIDES:
+        raise YoloError("imgsz out of range", args.imgsz, f"0, or {_SIDES[0]} to {_SIDES[-1]}")
     with _stdout_to_stderr():
         info = prepare(args.source, args.kind, args.imgsz, args.out)
     height, width = info.imgsz

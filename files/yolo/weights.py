@@ -15,7 +15,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,8 @@ class WeightsSource:
         sha256: Of the file; of a folder, over the sorted names and contents of ``files``.
         name: What to call them in a report.
         files: Files to stage, relative to the folder; the file's own name if ``path`` is a file.
+        conf: Confidence below which detections of these weights are best left out; None where
+            nobody measured it.
     """
 
     kind: str
@@ -74,6 +76,7 @@ class WeightsSource:
     sha256: str
     name: str
     files: tuple[str, ...]
+    conf: float | None = None
 
 
 def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO) -> WeightsSource:
@@ -92,7 +95,7 @@ def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DE
                 "the file that the repository holds",
                 "restore it: git checkout files/demo",
             )
-        return _from_file(demo, name="demo")
+        return replace(_from_file(demo, name="demo"), conf=_best_conf(demo.with_suffix(".json")))
     if weights in RELEASED:
         return _from_file(fetch(RELEASED[weights], cache, base_url), name=weights)
     path = Path(weights).expanduser()
@@ -104,6 +107,19 @@ def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DE
     if bare in RELEASED:
         return _from_file(fetch(RELEASED[bare], cache, base_url), name=bare)
     raise YoloError("no such weights", weights, _EXPECTED, "check the path, or take one of the names")
+
+
+def _best_conf(card: Path) -> float | None:
+    """Read from the demo weights' description at which confidence they do best."""
+    try:
+        value = read_json(card)
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        remedy = "restore it: git checkout files/demo"
+        raise YoloError(f"the demo weights' description can't be read ({error})", card, "JSON", remedy) from None
+    conf = value.get("conf") if isinstance(value, dict) else None
+    return float(conf) if isinstance(conf, int | float) else None
 
 
 def fetch(file: str, cache: Path, base_url: str = BASE_URL) -> Path:

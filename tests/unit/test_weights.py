@@ -263,6 +263,26 @@ def test_the_demo_weights(tmp_path):
         weights.resolve("demo", tmp_path, demo=tmp_path / "gone.pt")
 
 
+def test_the_demo_weights_say_at_which_confidence_they_do_best(tmp_path):
+    (tmp_path / "demo.pt").write_bytes(PT)
+    card = tmp_path / "demo.json"
+    assert weights.resolve("demo", tmp_path, demo=tmp_path / "demo.pt").conf is None
+    card.write_text('{"conf": 0.42, "iou": 0.7}')
+    assert weights.resolve("demo", tmp_path, demo=tmp_path / "demo.pt").conf == 0.42
+    # The same file under its own name is anybody's weights.
+    assert weights.resolve(str(tmp_path / "demo.pt"), tmp_path, demo=tmp_path / "demo.pt").conf is None
+    card.write_text("{")
+    with pytest.raises(YoloError, match=r"description can't be read.*demo\.json; expected JSON; restore it"):
+        weights.resolve("demo", tmp_path, demo=tmp_path / "demo.pt")
+
+
+def test_the_real_demo_weights_come_with_their_confidence(tmp_path):
+    found = weights.resolve("demo", tmp_path)
+    card = json.loads(weights.DEMO.with_suffix(".json").read_text())
+    assert found.conf == card["conf"] == 0.42
+    assert found.sha256 == card["sha256"]
+
+
 def test_the_demo_weights_have_their_place_beside_the_package():
     assert Path(weights.__file__).parent.parent / "demo" / "yolov5n-demo.pt" == weights.DEMO
 
@@ -278,4 +298,5 @@ def test_the_command_prints_json(tmp_path, capsys):
         "sha256": sha256,
         "name": "a.pt",
         "files": ["a.pt"],
+        "conf": None,
     }
