@@ -1,0 +1,124 @@
+"""Runs the playbooks against a cluster that is up, as a user would.
+
+`CLUSTER_INVENTORY` names its inventory, by default the project's own; molecule's scenarios give theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+SHARED = PROJECT.parent / "shared"
+
+
+def command(program: str) -> str:
+    """Path of a program of the virtual environment that runs the tests."""
+    return str(Path(sys.executable).with_name(program))
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call of run_inference.yml came to."""
+
+    code: int
+    output: str
+    results: Path
+
+    @property
+    def metrics(self) -> dict:
+        return json.loads((self.results / "metrics.json").read_bytes())
+
+    @property
+    def predictions(self) -> list[dict]:
+        return json.loads((self.results / "predictions.json").read_bytes())
+
+
+class Cluster:
+    """A cluster that is up.
+
+    Args:
+        inventory: Folder or file of its inventory.
+        results: Where results go.
+    """
+
+    def __init__(self, inventory: str, results: Path) -> None:
+        self.inventory = inventory
+        self.results = results
+
+    def arguments(self, images: Path | str, **inputs: object) -> list[str]:
+        """Command line of a run over ``images``; ``inputs`` are what a user gives with -e."""
+        given = {"images": str(images), "results": str(self.results), **inputs}
+        playbook = [command("ansible-playbook"), "-i", self.inventory, "run_inference.yml"]
+        return [*playbook, "-e", json.dumps(given)]
+
+    def infer(self, images: Path | str, **inputs: object) -> Outcome:
+        """Run over ``images`` and wait."""
+        done = subprocess.run(
+            self.arguments(images, **inputs), cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        print(done.stdout)
+        return Outcome(done.returncode, done.stdout, self.results / str(inputs.get("run_id", "")))
+
+    def start(self, images: Path | str, **inputs: object) -> subprocess.Popen[str]:
+        """Start a run over ``images`` and do not wait."""
+        return subprocess.Popen(
+            self.arguments(images, **inputs),
+            cwd=PROJECT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def on(self, host: str, *argv: str, user: str = "root") -> str:
+        """Run a command on a host and return what it prints; fails when it fails."""
+        done = subprocess.run(
+            [command("ansible"), "-i", self.inventory, host, "--become", "--become-user", user]
+            + ["--module-name", "ansible.builtin.command", "--args", json.dumps({"argv": argv}), "--one-line"],
+            cwd=PROJECT,
+            env=os.environ | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
+            text=True,
+            capture_output=True,
+        )
+        assert done.returncode == 0, f"{host}: {' '.join(argv)}: {done.stdout}{done.stderr}"
+        return done.stdout.partition("(stdout)")[2].replace("\\n", "\n").strip()
+
+
+def files(folder: Path) -> set[str]:
+    """Relative paths of the files in a folder."""
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def make_samples(out: Path, count: int) -> Path:
+    """Make the demo's sample images and return their folder."""
+    subprocess.run(
+        [sys.executable, PROJECT / "files/demo/samples.py", "--out", out, "--count", str(count)], check=True
+    )
+    return out / "images"
+
+
+def shared(path: str) -> Path:
+    """A file or folder of test data that is no part of the project; skips the test where it is absent."""
+    found = SHARED / path
+    if not found.exists():
+        pytest.skip(f"test data beside the project is absent: ../shared/{path}")
+    return found
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
+    return Cluster(os.environ.get("CLUSTER_INVENTORY", "inventory"), tmp_path_factory.mktemp("results"))
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images."""
+    return make_samples(tmp_path_factory.mktemp("samples"), 12)

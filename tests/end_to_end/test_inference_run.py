@@ -1,0 +1,149 @@
+"""run_inference.yml as a user calls it: any names, bad files, repetition, what stops it and what it continues."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+import zipfile
+
+import pytest
+from conftest import Cluster, files
+from hard_cases import BROKEN, GOOD, SKIPPED, make_folder, make_zip
+
+JOBS = 'YoloRunId == "{}"'
+
+
+def photos(folder):
+    return sorted(folder.rglob("*.jpg"))
+
+
+def wait_for_jobs(cluster: Cluster, run_id: str, condition: str, seconds: float = 90) -> None:
+    """Wait until a job of the run is in the queue and fulfils a condition."""
+    deadline = time.monotonic() + seconds
+    constraint = f"{JOBS.format(run_id)} && {condition}"
+    while not cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", constraint, "-af", "ProcId"):
+        assert time.monotonic() < deadline, f"no job of {run_id} with {condition} in {seconds} s"
+
+
+def test_any_names_and_bad_files_then_again(cluster, samples, tmp_path):
+    folder = make_folder(photos(samples), tmp_path / "hard")
+    first = cluster.infer(folder, run_id="hard")
+    assert first.code == 0
+    assert files(first.results / "images") == set(GOOD)
+    assert files(first.results / "labels") == {os.path.splitext(name)[0] + ".txt" for name in GOOD}
+    assert {item["file_name"] for item in first.predictions} <= set(GOOD)
+    assert len(first.predictions) == first.metrics["counts"]["detections"] > 0
+    # Each bad file is named, with its reason, in the metrics and on the terminal.
+    failures = {item["path"]: item for item in first.metrics["failures"]}
+    assert failures.keys() == BROKEN.keys() | SKIPPED.keys()
+    for name, reason in (BROKEN | SKIPPED).items():
+        assert reason in failures[name]["reason"]
+        assert f"{name}: {failures[name]['reason']}" in first.output
+    with zipfile.ZipFile(first.results / "results.zip") as archive:
+        assert archive.testzip() is None
+        assert set(archive.namelist()) == files(first.results) - {"results.zip"}
+
+    # One is repaired: the same run does that one and what failed, and nothing else.
+    shutil.copy(photos(samples)[6], folder / "noise.jpg")
+    second = cluster.infer(folder, run_id="hard")
+    assert second.code == 0
+    assert files(second.results / "images") == {*GOOD, "noise.jpg"}
+    assert second.metrics["counts"]["processed"] == len(BROKEN)
+    assert second.metrics["counts"]["resumed"] == len(GOOD)
+    assert {item["path"] for item in second.metrics["failures"]} == failures.keys() - {"noise.jpg"}
+
+
+def test_a_zip_and_one_image(cluster, samples, tmp_path):
+    packed = make_zip(photos(samples)[:2], tmp_path / "three photos.zip")
+    from_zip = cluster.infer(packed, run_id="zip")
+    assert from_zip.code == 0
+    assert files(from_zip.results / "images") == {f"in a zip/{photo.name}" for photo in photos(samples)[:2]}
+    one = photos(samples)[0]
+    alone = cluster.infer(one, run_id="one")
+    assert alone.code == 0
+    assert files(alone.results / "images") == {one.name}
+    # The same image gives the same boxes, whichever way it came.
+    expected = [i["bbox"] for i in from_zip.predictions if i["file_name"].endswith(one.name)]
+    assert [i["bbox"] for i in alone.predictions] == expected
+    assert expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({"images": "/nowhere at all"}, "/nowhere at all"),
+        ({"images": "{tmp}"}, "no image"),
+        ({"conf": "1.5"}, "conf is '1.5'; expected a number from 0 to 1"),
+        ({"mode": "fast"}, "mode is 'fast'; expected parallel, single or compare"),
+        ({"imgsz": "333"}, "imgsz is '333'; expected a multiple of 32"),
+        ({"run_id": "../up"}, "run_id is '../up'; expected"),
+        ({"weights": "yolov5zz"}, "yolov5zz"),
+        ({"weights": "/nowhere.pt"}, "/nowhere.pt"),
+    ],
+)
+def test_a_wrong_input_is_one_clear_error_before_any_change(cluster, samples, tmp_path, inputs, said):
+    images = inputs.pop("images", str(samples)).replace("{tmp}", str(tmp_path))
+    outcome = cluster.infer(images, **{"run_id": "wrong", **inputs})
+    assert outcome.code != 0
+    assert said in outcome.output
+    assert "Traceback" not in outcome.output
+    assert "changed=1" not in outcome.output
+    assert not (cluster.results / "wrong").exists()
+
+
+def test_weights_that_are_none_are_named(cluster, samples, tmp_path):
+    weights = tmp_path / "broken.pt"
+    weights.write_bytes(b"PK\x03\x04 not really")
+    outcome = cluster.infer(samples, run_id="broken-weights", weights=str(weights))
+    assert outcome.code != 0
+    assert "broken.pt" in outcome.output
+    assert "corrupt" in outcome.output
+    assert "Traceback" not in outcome.output
+
+
+def test_a_held_job_ends_the_wait_and_the_same_run_finishes(cluster, samples):
+    run = cluster.start(samples, run_id="held", chunk_size=1)
+    wait_for_jobs(cluster, "held", "JobStatus == 2")
+    hold = ["condor_hold", "-reason", "test of the tests", "-constraint", f"{JOBS.format('held')} && JobStatus == 1"]
+    cluster.on("submit[0]", *hold)
+    output, _ = run.communicate(timeout=180)
+    assert run.returncode != 0
+    assert "test of the tests" in output
+    assert "Remedy" in output
+    left = cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", JOBS.format("held"), "-af", "ProcId")
+    assert left == "", "a stopped run leaves no jobs behind"
+    again = cluster.infer(samples, run_id="held")
+    assert again.code == 0
+    counts = again.metrics["counts"]
+    assert counts["ok"] == 12
+    assert counts["resumed"] >= 1, "what was done before the hold is kept"
+
+
+def test_a_killed_playbook_is_continued(cluster, samples):
+    run = cluster.start(samples, run_id="killed", chunk_size=1, conf=0.4)
+    wait_for_jobs(cluster, "killed", "JobStatus == 2")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    again = cluster.infer(samples, run_id="killed", conf=0.4)
+    assert again.code == 0
+    assert again.metrics["counts"]["ok"] == 12
+    clusters = cluster.on(
+        "submit[0]", "condor_history", "-constraint", JOBS.format("killed"), "-af", "ClusterId"
+    ).split()
+    assert len(clusters) == 12, "each image was done once, by the jobs of the first call"
+
+
+def test_a_full_share_is_one_clear_error_and_nothing_is_lost(cluster, samples):
+    filler = "/srv/share/filler"
+    free = int(cluster.on("manager", "df", "--output=avail", "-B1", "/srv/share").split()[-1])
+    try:
+        cluster.on("manager", "fallocate", "-l", str(free - 100_000_000), filler)
+        full = cluster.infer(samples, run_id="full")
+    finally:
+        cluster.on("manager", "rm", "-f", filler)
+    assert full.code != 0
+    assert "No space left" in full.output
+    assert "MiB free; it needs about" in full.output
+    assert "changed=1" not in full.output
