@@ -233,9 +233,7 @@ def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
             raise _wrong_task(path.name, str(model.task))
         # The size of its training; where the checkpoint does not say, ultralytics has its default here.
         size = imgsz or read_size(model.overrides.get("imgsz")) or _USUAL_SIDE
-        exported = Path(
-            model.export(format="openvino", imgsz=size, dynamic=True, batch=1, device="cpu", verbose=False)
-        )
+        exported = Path(model.export(format="openvino", imgsz=size, dynamic=True, batch=1, device="cpu", verbose=False))
         metadata = _read_metadata_yaml(exported)
     except YoloError:
         raise
