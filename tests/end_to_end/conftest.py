@@ -80,16 +80,28 @@ class Cluster:
 
     def on(self, host: str, *argv: str, user: str = "root") -> str:
         """Run a command on a host and return what it prints; fails when it fails."""
+        said = self._module(host, "command", {"argv": argv}, user)
+        return said.partition("(stdout)")[2].replace("\\n", "\n").strip()
+
+    def send(self, host: str, source: Path, path: str) -> None:
+        """Copy a file to a host."""
+        self._module(host, "copy", {"src": str(source), "dest": path, "mode": "0644"}, "root")
+
+    def fetch(self, host: str, path: str, target: Path) -> None:
+        """Copy a file from a host."""
+        self._module(host, "fetch", {"src": path, "dest": str(target), "flat": True}, "root")
+
+    def _module(self, host: str, module: str, arguments: dict[str, object], user: str) -> str:
         done = subprocess.run(
-            [command("ansible"), "-i", self.inventory, host, "--become", "--become-user", user]
-            + ["--module-name", "ansible.builtin.command", "--args", json.dumps({"argv": argv}), "--one-line"],
+            [command("ansible"), "-i", self.inventory, host, "--become", "--become-user", user, "--one-line"]
+            + ["--module-name", f"ansible.builtin.{module}", "--args", json.dumps(arguments)],
             cwd=PROJECT,
             env=os.environ | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
             text=True,
             capture_output=True,
         )
-        assert done.returncode == 0, f"{host}: {' '.join(argv)}: {done.stdout}{done.stderr}"
-        return done.stdout.partition("(stdout)")[2].replace("\\n", "\n").strip()
+        assert done.returncode == 0, f"{host}: {arguments}: {done.stdout}{done.stderr}"
+        return done.stdout
 
 
 def files(folder: Path) -> set[str]:

@@ -91,6 +91,13 @@ ExecStartPre=/usr/bin/ssh-keygen -A
 ExecStartPre=/usr/sbin/sshd -t
 UNIT
 
+# A page fault costs a User-Mode host ten times what it costs another, and glibc gives large blocks back to the kernel
+# at once to fault them in again a moment later. Told to keep them, sshd takes 5 MB in 1.2 s instead of 15 s.
+malloc="MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=268435456 MALLOC_TOP_PAD_=4194304"
+mkdir -p "$root/etc/systemd/system.conf.d"
+printf '[Manager]\nDefaultEnvironment=%s\n' "$malloc" > "$root/etc/systemd/system.conf.d/malloc.conf"
+printf '%s\n' $malloc >> "$root/etc/environment"
+
 # Timers that would take apt's lock or the processor behind a play's back.
 chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer fstrim.timer getty@tty1.service systemd-networkd-wait-online.service

@@ -1,0 +1,86 @@
+"""The main job on the whole cluster: demo images against their labels, real photos against ultralytics' predictor."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from conftest import PROJECT, Cluster, files, make_samples, shared
+
+sys.path.append(str(PROJECT / "tests/reference"))
+import compare_predictions
+
+REFERENCE = PROJECT / "tests/reference/ultralytics_reference.py"
+NEEDED_MAP50 = 0.8
+
+
+@pytest.fixture(scope="module")
+def demo(cluster: Cluster, tmp_path_factory):
+    """Outcome of both legs over the demo's images, with all detections that a score needs."""
+    folder = tmp_path_factory.mktemp("demo")
+    images = make_samples(folder, 32)
+    return folder, cluster.infer(images, run_id="demo", mode="compare", conf=0.001)
+
+
+def test_every_demo_image_has_a_result(demo):
+    folder, outcome = demo
+    assert outcome.code == 0
+    assert outcome.metrics["counts"] | {"ok": 32, "failed": 0, "missing": 0} == outcome.metrics["counts"]
+    assert files(outcome.results / "images") == files(folder / "images")
+    assert files(outcome.results / "labels") == files(folder / "labels")
+
+
+def test_the_demo_model_finds_what_is_labelled(demo):
+    folder, outcome = demo
+    scored = subprocess.run(
+        [sys.executable, PROJECT / "tests/reference/map50.py"]
+        + ["--predictions", outcome.results / "predictions.json"]
+        + ["--images", folder / "images", "--labels", folder / "labels"],
+        text=True,
+        capture_output=True,
+        check=True,
+    )
+    assert float(scored.stdout) >= NEEDED_MAP50
+
+
+def test_one_slot_and_all_slots_find_the_same(demo):
+    _, outcome = demo
+    comparison = json.loads((outcome.results / "compare.json").read_bytes())
+    assert comparison["identical"] is True
+    assert comparison["images_that_differ"] == 0
+    assert comparison["single"]["slots"] == 1
+    assert comparison["slots"] == 2
+    assert "The detections of both are identical" in outcome.output
+
+
+def test_each_execute_host_did_a_part(demo):
+    _, outcome = demo
+    assert {slot["host"].split(".")[0] for slot in outcome.metrics["slots"]} == {"execute1", "execute2"}
+
+
+def test_detections_on_photos_equal_those_of_ultralytics(cluster, tmp_path):
+    images = shared("data/coco128/images")
+    weights = shared("weights/yolov5nu_int8_openvino_model")
+    outcome = cluster.infer(images, weights=str(weights), run_id="coco128")
+    assert outcome.code == 0
+    assert outcome.metrics["counts"]["ok"] == 128
+    settings = outcome.metrics["settings"]
+    # The same files, in one process of ultralytics' own predictor, on a host that has it.
+    cluster.send("execute1", REFERENCE, "/tmp/ultralytics_reference.py")
+    cluster.on(
+        "execute1",
+        *("/opt/yolo/venv/bin/python", "/tmp/ultralytics_reference.py", "--out", "/tmp/reference.json"),
+        *("--images", settings["input_dir"], "--model", f"{settings['model_dir']}/../source"),
+        *("--imgsz", str(settings["imgsz"]), "--conf", str(settings["conf"]), "--iou", str(settings["iou"])),
+        user="yolo",
+    )
+    cluster.fetch("execute1", "/tmp/reference.json", tmp_path / "reference.json")
+    expected = compare_predictions.read(tmp_path / "reference.json")
+    found = dict.fromkeys(expected, []) | compare_predictions.read(outcome.results / "predictions.json")
+    comparison = compare_predictions.compare(expected, found, box=0.01, score=0.001)
+    print(comparison.report())
+    assert comparison.agrees
+    assert comparison.images == 128
+    assert comparison.detections > 400
