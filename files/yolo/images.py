@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from .errors import YoloError, one_line
+from .errors import BadImage, one_line
 
 if TYPE_CHECKING:
     import os
@@ -40,10 +40,6 @@ _MAX_TIFF_PAGES = 10_000
 # What OpenCV may decode beside the formats measured here, whatever the suffix says: JPEG 2000,
 # Radiance, PNM and AVIF, depending on its build.
 _OTHER_FORMATS = re.compile(rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|#\?R|P[1-7]\s|.{4}ftypavi[fs]", re.DOTALL)
-
-
-class BadImage(YoloError):
-    """A file that cannot be used as an image; its text is the reason, in one line."""
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
@@ -149,7 +145,7 @@ def check_container(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> str
         if is_kind(data):
             try:
                 width, height = measure(data)
-            except (struct.error, IndexError) as error:
+            except (struct.error, IndexError, OverflowError) as error:
                 raise BadImage(f"truncated {kind}: it ends inside its header") from error
             if width * height > max_pixels:
                 raise _too_large(width, height, max_pixels)
