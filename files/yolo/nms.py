@@ -93,7 +93,8 @@ def detect(
     if classes is not None:
         found = _take(found, np.isin(found.classes, np.asarray(classes, np.int64)))
     if layout == END_TO_END:
-        return _take(found, slice(max_det))
+        # Most models sort their answer; none promises it.
+        return _take(found, np.argsort(-found.scores, kind="stable")[:max_det])
     if len(found) > MAX_CANDIDATES:
         found = _take(found, np.argsort(-found.scores, kind="stable")[:MAX_CANDIDATES])
     # float32 on purpose: at offsets of 80 classes its rounding reaches 1/32 of a pixel, and the

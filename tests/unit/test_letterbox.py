@@ -24,6 +24,7 @@ from yolo.letterbox import PADDING, Fit, fit, letterbox, round_size, scale_boxes
         ((100, 150), (320, 640), False, Fit((320, 480), 0, 0, 80, 80)),
         # A line: its height would round to 0.
         ((1, 10_000), (640, 640), True, Fit((1, 640), 15, 16, 0, 0)),
+        ((10_000, 1), (640, 640), True, Fit((640, 1), 0, 0, 15, 16)),
     ],
 )
 def test_the_plan_against_values_worked_out_by_hand(shape, size, rectangular, expected):
