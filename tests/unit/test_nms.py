@@ -237,10 +237,10 @@ def test_against_the_definition_box_by_box():
         shared = max(min(a[2], b[2]) - max(a[0], b[0]), 0) * max(min(a[3], b[3]) - max(a[1], b[1]), 0)
         return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
 
-    for iou in (0.1, 0.3, 0.7):
+    for iou in (0.1, 0.3, 0.6):
         kept: list[int] = []
         for index in np.argsort(-scores):
             if all(overlap(boxes[index], boxes[other]) <= iou for other in kept):
                 kept.append(int(index))
         assert suppress(boxes, scores, iou, 1000).tolist() == kept
-        assert 3 < len(kept) < 117
+        assert 1 < len(kept) < 110
