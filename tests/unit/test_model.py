@@ -71,6 +71,7 @@ def test_a_dynamic_model_takes_any_size_rounded_up_to_its_stride(asked, size):
 
 def test_a_small_size_is_one_stride():
     assert replace(INFO, stride=64).input_size(1) == (64, 64)
+    assert replace(INFO, stride=64).input_size(65) == (128, 128)
 
 
 def test_a_fixed_model_has_one_size():
@@ -92,12 +93,15 @@ def test_a_fixed_model_has_one_size():
         (("strasse",), [3]),
         ((3, "1", 1), [1, 3]),
         ((0,), [0]),
-        # A name comes before an index.
         (("7",), [2]),
     ],
 )
 def test_classes_by_name_and_by_index(wanted, ids):
     assert INFO.class_ids(wanted) == ids
+
+
+def test_a_name_comes_before_an_index():
+    assert replace(INFO, names=("a", "b", "0")).class_ids(["0"]) == [2]
 
 
 @pytest.mark.parametrize("wanted", ["persons", 4, -1, "1.0", ""])
