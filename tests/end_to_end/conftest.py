@@ -9,7 +9,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,10 +92,23 @@ class Cluster:
 
     def _module(self, host: str, module: str, arguments: dict[str, object], user: str) -> str:
         done = subprocess.run(
-            [command("ansible"), "-i", self.inventory, host, "--become", "--become-user", user, "--one-line"]
-            + ["--module-name", f"ansible.builtin.{module}", "--args", json.dumps(arguments)],
+            [
+                command("ansible"),
+                "-i",
+                self.inventory,
+                host,
+                "--become",
+                "--become-user",
+                user,
+                "--one-line",
+                "--module-name",
+                f"ansible.builtin.{module}",
+                "--args",
+                json.dumps(arguments),
+            ],
             cwd=PROJECT,
-            env=os.environ | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
+            env=os.environ
+            | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
             text=True,
             capture_output=True,
         )
@@ -111,9 +123,7 @@ def files(folder: Path) -> set[str]:
 
 def make_samples(out: Path, count: int) -> Path:
     """Make the demo's sample images and return their folder."""
-    subprocess.run(
-        [sys.executable, PROJECT / "files/demo/samples.py", "--out", out, "--count", str(count)], check=True
-    )
+    subprocess.run([sys.executable, PROJECT / "files/demo/samples.py", "--out", out, "--count", str(count)], check=True)
     return out / "images"
 
 

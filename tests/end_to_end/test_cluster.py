@@ -35,9 +35,16 @@ def test_every_demo_image_has_a_result(demo):
 def test_the_demo_model_finds_what_is_labelled(demo):
     folder, outcome = demo
     scored = subprocess.run(
-        [sys.executable, PROJECT / "tests/reference/map50.py"]
-        + ["--predictions", outcome.results / "predictions.json"]
-        + ["--images", folder / "images", "--labels", folder / "labels"],
+        [
+            sys.executable,
+            PROJECT / "tests/reference/map50.py",
+            "--predictions",
+            outcome.results / "predictions.json",
+            "--images",
+            folder / "images",
+            "--labels",
+            folder / "labels",
+        ],
         text=True,
         capture_output=True,
         check=True,
@@ -78,7 +85,7 @@ def test_detections_on_photos_equal_those_of_ultralytics(cluster, tmp_path):
     )
     cluster.fetch("execute1", "/tmp/reference.json", tmp_path / "reference.json")
     expected = compare_predictions.read(tmp_path / "reference.json")
-    found = dict.fromkeys(expected, []) | compare_predictions.read(outcome.results / "predictions.json")
+    found = {key: [] for key in expected} | compare_predictions.read(outcome.results / "predictions.json")
     comparison = compare_predictions.compare(expected, found, box=0.01, score=0.001)
     print(comparison.report())
     assert comparison.agrees
