@@ -179,7 +179,7 @@ def find_weights(source: Path, kind: str) -> Path:
     suffix = {"pt": ".pt", "onnx": ".onnx", "openvino": ".xml"}[kind]
     if not source.is_dir():
         raise YoloError("no folder of weights", source, "a folder", "stage the weights again")
-    found = sorted(p for p in source.rglob(f"*{suffix}") if p.is_file())
+    found = sorted(p for p in source.rglob("*") if p.suffix.lower() == suffix and p.is_file())
     if len(found) != 1:
         names = ", ".join(p.name for p in found) or "none"
         raise YoloError(f"{source} must hold one {suffix} file", names, f"exactly one {suffix}")
@@ -298,7 +298,7 @@ def _read_metadata_yaml(folder: Path) -> Metadata:
     except ImportError as error:
         raise YoloError("reading metadata.yaml needs PyYAML", str(error)) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise YoloError("metadata.yaml is corrupt", one_line(error)[:200]) from error
+        raise YoloError("metadata.yaml is corrupt", " ".join(str(error).split())[:200]) from error
     return Metadata.parse(value if isinstance(value, dict) else {})
 
 
@@ -319,7 +319,7 @@ def _normalise(path: Path, metadata: Metadata | None, imgsz: int, folder: Path) 
     nc = len(metadata.names) if metadata.names else None
     layout = guess_layout(raw.shape, size, nc, name=path.name)
     _check_scores(raw, layout, path.name)
-    if path.suffix == ".onnx" or changed:
+    if path.suffix.lower() == ".onnx" or changed:
         # Not compressed: half precision would change every score a little.
         openvino.save_model(model, folder / MODEL_XML, compress_to_fp16=False)
     else:
@@ -332,7 +332,7 @@ def _normalise(path: Path, metadata: Metadata | None, imgsz: int, folder: Path) 
         dynamic=fixed is None,
         layout=layout,
         precision=_precision(model),
-        nms=_embedded_nms(model, raw.shape) if layout == nms.END_TO_END else None,
+        nms=_embedded_nms(model) if layout == nms.END_TO_END else None,
         versions={
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -343,7 +343,7 @@ def _normalise(path: Path, metadata: Metadata | None, imgsz: int, folder: Path) 
 
 
 def _read_model(core: openvino.Core, path: Path) -> openvino.Model:
-    what = "ONNX" if path.suffix == ".onnx" else "OpenVINO"
+    what = "ONNX" if path.suffix.lower() == ".onnx" else "OpenVINO"
     try:
         return core.read_model(path)
     except RuntimeError as error:
@@ -377,9 +377,10 @@ def _one_float_input_and_output(model: openvino.Model, name: str) -> tuple[openv
         The model, and whether it had to be changed.
     """
     openvino = import_openvino()
-    shape = model.inputs[0].partial_shape
-    if len(model.inputs) != 1 or shape.rank.is_dynamic or len(shape) != 4:
-        raise _wrong_shape(name, f"inputs {[str(i.partial_shape) for i in model.inputs]}")
+    shapes = [i.partial_shape for i in model.inputs]
+    if [_rank(shape) for shape in shapes] != [4]:
+        raise _wrong_shape(name, f"inputs {[str(shape) for shape in shapes]}")
+    shape = shapes[0]
     if shape[1].is_static and shape[1].get_length() != 3:
         raise _wrong_shape(name, f"input {shape}", "colour images as (batch, 3, height, width)")
     changed = False
@@ -390,8 +391,8 @@ def _one_float_input_and_output(model: openvino.Model, name: str) -> tuple[openv
         except RuntimeError as error:
             raise _wrong_shape(name, f"input {shape}", "a batch of 1 or a dynamic batch") from error
         changed = True
-    detections = [o for o in model.outputs if len(o.partial_shape) == 3]
-    if not detections or any(len(o.partial_shape) == 4 for o in model.outputs):
+    detections = [o for o in model.outputs if _rank(o.partial_shape) == 3]
+    if not detections or any(_rank(o.partial_shape) == 4 for o in model.outputs):
         raise _wrong_shape(name, f"outputs {[str(o.partial_shape) for o in model.outputs]}")
     if len(model.outputs) > 1:
         # Old YOLOv5 exports append the raw feature maps of each scale.
@@ -407,6 +408,10 @@ def _one_float_input_and_output(model: openvino.Model, name: str) -> tuple[openv
         model = processor.build()
         changed = True
     return model, changed
+
+
+def _rank(shape: openvino.PartialShape) -> int | None:
+    return None if shape.rank.is_dynamic else shape.rank.get_length()
 
 
 def _wrong_shape(name: str, found: str, expected: str = "") -> YoloError:
@@ -485,10 +490,12 @@ def guess_layout(shape: tuple[int, ...], size: tuple[int, int], nc: int | None, 
 
 def _check_scores(raw: np.ndarray, layout: str, name: str) -> None:
     scores = {nms.END_TO_END: raw[:, 4], nms.ANCHOR_FREE: raw[4:], nms.CLASSIC: raw[:, 4:]}[layout]
-    if not np.isfinite(raw).all() or scores.min() < 0 or scores.max() > 1:
+    # An end-to-end model may find nothing at all in a grey picture.
+    low, high = scores.min(initial=0), scores.max(initial=0)
+    if not np.isfinite(raw).all() or low < 0 or high > 1:
         raise YoloError(
             "the model's scores are not between 0 and 1",
-            f"{name}: {scores.min():g} to {scores.max():g} on a grey picture",
+            f"{name}: {low:g} to {high:g} on a grey picture",
             remedy="export the weights again, for inference and not for training",
         )
 
@@ -517,7 +524,7 @@ def _precision(model: openvino.Model) -> str:
     return "fp16" if sizes.get("f16", 0) > sizes.get("f32", 0) else "fp32"
 
 
-def _embedded_nms(model: openvino.Model, shape: tuple[int, ...]) -> EmbeddedNms:
+def _embedded_nms(model: openvino.Model) -> EmbeddedNms:
     """Read the limits that an export with ``nms=True`` wrote into the graph."""
     conf = iou = None
     for op in model.get_ops():
@@ -528,7 +535,9 @@ def _embedded_nms(model: openvino.Model, shape: tuple[int, ...]) -> EmbeddedNms:
             value = _scalar(op, 1)
             if value is not None and 0 < value < 1:
                 conf = value
-    return EmbeddedNms(conf, iou, shape[0])
+    rows = model.output().partial_shape[1]
+    # Without a fixed number of rows the model itself sets no limit.
+    return EmbeddedNms(conf, iou, rows.get_length() if rows.is_static else nms.MAX_CANDIDATES)
 
 
 def _scalar(op: Any, port: int) -> float | None:
