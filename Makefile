@@ -11,8 +11,9 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 # Sample images of the demo, outside the work tree so that every clone finds them.
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
-# The whole cluster comes last: it is the longest.
-SCENARIOS := $(filter-out cluster,$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))) $(if $(wildcard molecule/cluster),cluster)
+# The longest first, so that none is left alone at the end.
+LONG := cluster inference_run
+SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 
 .PHONY: help
 help: ## This list
@@ -67,11 +68,15 @@ unit: $(VENV)/test ## Unit tests
 .PHONY: test
 test: lint unit molecule ## All that CI runs
 
+# Two at a time, as a scenario mostly waits. The first one alone: it builds the base image that the others use.
 .PHONY: molecule
 molecule: $(VENV)/test ## A scenario for each role and one for the whole cluster, on local hosts
-	@set -e; export PATH="$(CURDIR)/$(BIN):$$PATH"; for scenario in $(SCENARIOS); do \
-	  echo "== molecule test -s $$scenario"; molecule test -s $$scenario; \
-	done
+	$(MAKE) --no-print-directory molecule-local_hosts
+	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(filter-out molecule-local_hosts,$(SCENARIOS:%=molecule-%))
+
+.PHONY: $(SCENARIOS:%=molecule-%)
+$(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
+	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test -s $*
 
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left

@@ -1,0 +1,669 @@
+import json
+import os
+import shutil
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_model import COLOURS, SCORE, Size, colour_model, constant_model, onnx_model, openvino, ops, save
+from yolo import nms, prepare
+from yolo.errors import YoloError
+from yolo.model import EmbeddedNms, ModelInfo, load_engine, load_info
+from yolo.prepare import Metadata, guess_layout, read_size
+from yolo.weights import DEMO
+
+NAMES = "names: {0: cat, 1: dog}\n"
+#: A 64 x 64 picture has 64 + 16 + 4 cells at strides 8, 16 and 32.
+CELLS = 84
+
+
+def anchor_free(classes: int = 2, cells: int = CELLS) -> np.ndarray:
+    return np.full((1, 4 + classes, cells), 0.5, np.float32)
+
+
+def classic(classes: int = 2, cells: int = CELLS) -> np.ndarray:
+    return np.full((1, 3 * cells, 5 + classes), 0.5, np.float32)
+
+
+def end_to_end(boxes: int = 300) -> np.ndarray:
+    return np.full((1, boxes, 6), 0.5, np.float32)
+
+
+def openvino_folder(tmp_path: Path, model: object, metadata: str | None = NAMES) -> Path:
+    return save(model, tmp_path / "source", "best", metadata)
+
+
+def run(source: Path, out: Path, kind: str = "openvino", imgsz: int = 0) -> ModelInfo:
+    return prepare.prepare(source, kind, imgsz, out)
+
+
+def failure(source: Path, kind: str = "openvino") -> str:
+    out = source.parent / "model"
+    with pytest.raises(YoloError) as error:
+        run(source, out, kind)
+    assert not out.exists()
+    assert list(out.parent.glob("*.tmp-*")) == []
+    text = str(error.value)
+    assert text.isprintable()
+    return text
+
+
+# --- what comes out ----------------------------------------------------------------------------------------
+
+
+def test_an_openvino_folder_becomes_a_model_that_jobs_can_run(tmp_path):
+    names = "stride: 32\ntask: detect\nimgsz: [96, 64]\nversion: 8.4.190\nnames:\n  0: red\n  1: green\n  2: blue\n"
+    source = openvino_folder(tmp_path, colour_model(), names)
+    info = run(source, tmp_path / "id" / "model")
+    assert info == load_info(tmp_path / "id" / "model")
+    assert (info.names, info.stride, info.imgsz, info.dynamic) == (COLOURS, 32, (96, 64), True)
+    assert (info.layout, info.precision, info.nms) == (nms.ANCHOR_FREE, "fp32", None)
+    assert (info.source_kind, info.source_name, len(info.source_sha256)) == ("openvino", "best.xml", 64)
+    assert info.versions["exporter"] == "8.4.190"
+    assert info.versions["openvino"] == openvino.__version__
+    assert sorted(p.name for p in (tmp_path / "id" / "model").iterdir()) == ["model.bin", "model.json", "model.xml"]
+    assert os.listdir(tmp_path / "id") == ["model"]
+    # A red square of 16 pixels.
+    picture = np.zeros((1, 3, 64, 64), np.float32)
+    picture[0, 0, 8:24, 16:32] = 1
+    found = nms.detect(load_engine(tmp_path / "id" / "model", info).infer(picture), info.layout)
+    assert found.boxes.tolist() == [[16, 8, 32, 24]]
+    assert found.scores.tolist() == [SCORE]
+
+
+def test_an_onnx_file_becomes_an_ir_of_full_precision(tmp_path):
+    # Half precision has no such number.
+    answer = anchor_free()
+    answer[0, 0, 0] = 1 / 3
+    (tmp_path / "source").mkdir()
+    file = tmp_path / "source" / "best.onnx"
+    file.write_bytes(onnx_model(answer, None, {"names": "{0: 'cat', 1: 'dog'}", "stride": "32", "imgsz": "[64, 64]"}))
+    info = run(tmp_path / "source", tmp_path / "model", "onnx")
+    assert (info.names, info.imgsz, info.dynamic, info.layout) == (("cat", "dog"), (64, 64), True, nms.ANCHOR_FREE)
+    assert (info.source_kind, info.source_name, info.precision) == ("onnx", "best.onnx", "fp32")
+    found = load_engine(tmp_path / "model", info).infer(np.zeros((1, 3, 64, 64), np.float32))
+    np.testing.assert_array_equal(found, answer)
+
+
+def test_weights_whose_suffix_is_in_capitals(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "BEST.ONNX").write_bytes(onnx_model(anchor_free()))
+    assert run(tmp_path / "source", tmp_path / "model", "onnx").source_name == "BEST.ONNX"
+
+
+def test_an_ir_is_copied_as_it_is(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    run(source, tmp_path / "model")
+    assert (tmp_path / "model" / "model.bin").read_bytes() == (source / "best.bin").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("answer", "metadata", "layout", "names"),
+    [
+        (anchor_free(), NAMES, nms.ANCHOR_FREE, ("cat", "dog")),
+        (anchor_free(3), None, nms.ANCHOR_FREE, ("class0", "class1", "class2")),
+        (classic(), NAMES, nms.CLASSIC, ("cat", "dog")),
+        (classic(1), "names: [cat]", nms.CLASSIC, ("cat",)),
+        (end_to_end(), NAMES, nms.END_TO_END, ("cat", "dog")),
+    ],
+)
+def test_the_layout_is_seen_in_the_output(tmp_path, answer, metadata, layout, names):
+    info = run(openvino_folder(tmp_path, constant_model(answer), metadata), tmp_path / "model")
+    assert (info.layout, info.names) == (layout, names)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "nc", "layout"),
+    [
+        ((84, 8400), (640, 640), 80, nms.ANCHOR_FREE),
+        ((84, 8400), (640, 640), None, nms.ANCHOR_FREE),
+        ((85, 34000), (1280, 1280), None, nms.ANCHOR_FREE),  # four scales, 8 to 64
+        ((25200, 85), (640, 640), 80, nms.CLASSIC),
+        ((102000, 85), (1280, 1280), 80, nms.CLASSIC),
+        ((25200, 6), (640, 640), 1, nms.CLASSIC),
+        ((25200, 6), (640, 640), None, nms.CLASSIC),
+        ((5, 8400), (640, 640), 1, nms.ANCHOR_FREE),
+        ((300, 6), (640, 640), 80, nms.END_TO_END),
+        ((300, 6), (640, 640), 1, nms.END_TO_END),
+        ((84, 1000), (640, 640), 80, nms.ANCHOR_FREE),  # strides that nobody has thought of
+        ((1000, 85), (640, 640), 80, nms.CLASSIC),
+        ((6, 6300), (480, 640), 2, nms.ANCHOR_FREE),
+    ],
+)
+def test_layouts_of_known_detectors(shape, size, nc, layout):
+    assert guess_layout(shape, size, nc) == layout
+
+
+@pytest.mark.parametrize(("shape", "nc"), [((8400, 84), 80), ((84, 1000), None), ((116, 8400), 80), ((4, 8400), None)])
+def test_an_output_of_no_known_layout_is_refused(shape, nc):
+    with pytest.raises(YoloError, match=r"unknown layout: the model: .* for an input of 640x640; expected .*; give"):
+        guess_layout(shape, (640, 640), nc)
+
+
+@pytest.mark.parametrize(
+    ("size", "metadata", "asked", "expected", "dynamic"),
+    [
+        # A fixed model has its own size whatever is said.
+        ((64, 64), "imgsz: 128", 256, (64, 64), False),
+        (None, "imgsz: 128", 0, (128, 128), True),
+        (None, "imgsz: [128, 160]", 0, (128, 160), True),
+        (None, "imgsz: 128", 256, (256, 256), True),
+        (None, "imgsz: 100", 0, (128, 128), True),
+        (None, "imgsz: 100\nstride: 64", 70, (128, 128), True),
+        (None, "imgsz: 1", 0, (640, 640), True),
+        (None, "", 0, (640, 640), True),
+        (None, "", 320, (320, 320), True),
+    ],
+)
+def test_the_size_is_the_models_own_then_the_one_asked_for_then_the_one_it_was_made_for(
+    tmp_path, size, metadata, asked, expected, dynamic
+):
+    # With its names known the answer's layout is known at any size.
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), size), NAMES + metadata)
+    info = run(source, tmp_path / "model", imgsz=asked)
+    assert (info.imgsz, info.dynamic) == (expected, dynamic)
+
+
+def test_a_batch_is_made_one_and_other_types_are_made_float(tmp_path):
+    # Each picture of the batch has its own answer, so a batch of one has one answer.
+    images = ops.parameter([2, 3, 64, 64], np.float16, name="images")
+    brightest = ops.reduce_max(images, [1, 2, 3])
+    answer = ops.broadcast(
+        ops.reshape(brightest, np.array([-1, 1, 1]), False),
+        ops.concat([ops.shape_of(brightest, "i64"), ops.constant(np.array([6, CELLS]))], 0),
+    )
+    model = openvino.Model([answer], [images])
+    info = run(openvino_folder(tmp_path, model), tmp_path / "model")
+    found = load_engine(tmp_path / "model", info).infer(np.full((1, 3, 64, 64), 0.25, np.float32))
+    assert found.dtype == np.float32
+    assert found.shape == (1, 6, CELLS)
+    assert (found == 0.25).all()
+
+
+def test_raw_feature_maps_behind_the_detections_are_left_out(tmp_path):
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    nothing = ops.multiply(ops.reduce_max(images, [0, 1, 2, 3]), np.float32(0))
+    maps = ops.add(ops.constant(np.zeros((1, 3, 8, 8, 7), np.float32)), nothing)
+    model = openvino.Model([ops.add(ops.constant(classic()), nothing), maps], [images])
+    info = run(openvino_folder(tmp_path, model), tmp_path / "model")
+    assert info.layout == nms.CLASSIC
+    engine = load_engine(tmp_path / "model", info)
+    np.testing.assert_array_equal(engine.infer(np.zeros((1, 3, 64, 64), np.float32)), classic())
+
+
+def suppressing_model(boxes: int, conf: float, iou: float) -> object:
+    """A model with thresholds where exports with nms=True have them."""
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    nothing = ops.multiply(ops.reduce_max(images, [0, 1, 2, 3]), np.float32(0))
+    scores = ops.add(ops.constant(np.full((1, 1, boxes), 0.9, np.float32)), nothing)
+    kept = ops.non_max_suppression(
+        ops.constant(np.zeros((1, boxes, 4), np.float32)),
+        scores,
+        max_output_boxes_per_class=ops.constant(np.int64(boxes)),
+        iou_threshold=ops.constant(np.float32(iou)),
+        score_threshold=ops.constant(np.float32(0)),
+    )
+    above = ops.convert(ops.greater(scores, ops.constant(np.float32(conf))), "f32")
+    rest = ops.multiply(ops.convert(ops.reduce_max(kept.output(0), [0, 1]), "f32"), np.float32(0))
+    nothing_more = ops.add(ops.multiply(ops.reduce_max(above, [0, 1, 2]), np.float32(0)), rest)
+    return openvino.Model([ops.add(ops.constant(end_to_end(boxes)), nothing_more)], [images])
+
+
+def test_the_limits_of_a_model_that_suppresses_by_itself_are_read(tmp_path):
+    source = openvino_folder(tmp_path, suppressing_model(100, 0.125, 0.625))
+    info = run(source, tmp_path / "model")
+    assert info.nms == EmbeddedNms(conf=0.125, iou=0.625, max_det=100)
+
+
+def test_a_model_that_needs_no_suppression_has_no_thresholds(tmp_path):
+    info = run(openvino_folder(tmp_path, constant_model(end_to_end(77))), tmp_path / "model")
+    assert info.nms == EmbeddedNms(conf=None, iou=None, max_det=77)
+
+
+def test_an_end_to_end_model_that_finds_nothing_in_grey_is_no_bad_model(tmp_path):
+    # As many boxes as the picture has bright columns.
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    bright = ops.non_zero(ops.less(np.float32(0.9), ops.reduce_max(images, [0, 1, 2])), "i64")
+    count = ops.gather(ops.shape_of(bright, "i64"), np.int64(1), np.int64(0))
+    shape = ops.concat([ops.constant(np.array([1])), ops.unsqueeze(count, [0]), ops.constant(np.array([6]))], 0)
+    model = openvino.Model([ops.broadcast(ops.constant(np.float32(0.5)), shape)], [images])
+    info = run(openvino_folder(tmp_path, model), tmp_path / "model")
+    assert (info.layout, info.nms) == (nms.END_TO_END, EmbeddedNms(None, None, nms.MAX_CANDIDATES))
+
+
+def test_the_precision_is_that_of_the_weights(tmp_path):
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    nothing = ops.multiply(ops.reduce_max(images, [0, 1, 2, 3]), np.float32(0))
+    half = ops.convert(ops.constant(anchor_free().astype(np.float16)), "f32")
+    quantised = ops.fake_quantize(half, np.float32(0), np.float32(1), np.float32(0), np.float32(1), 256)
+    for name, answer in (("fp16", half), ("int8", quantised)):
+        model = openvino.Model([ops.add(answer, nothing)], [images])
+        source = save(model, tmp_path / name / "source", "best", NAMES)
+        assert run(source, tmp_path / name / "model").precision == name
+
+
+# --- metadata ------------------------------------------------------------------------------------------------
+
+
+def test_metadata_of_both_exporters():
+    new = Metadata.parse({"names": {0: "a", 1: "b"}, "stride": 32, "imgsz": [320, 640], "task": "detect", "version": 8})
+    onnx = Metadata.parse({"names": "{0: 'a', 1: 'b'}", "stride": "32", "imgsz": "[320, 640]", "task": "detect"})
+    old = Metadata.parse({"names": "['a', 'b']", "stride": "32.0"})
+    assert new == Metadata(["a", "b"], 32, (320, 640), "detect", {"exporter": "8"})
+    assert onnx == Metadata(["a", "b"], 32, (320, 640), "detect")
+    assert old == Metadata(["a", "b"], 32)
+    assert Metadata.parse({}) == Metadata()
+
+
+def test_classes_are_in_the_order_of_their_numbers():
+    names = {str(i): f"c{i}" for i in reversed(range(12))}
+    assert Metadata.parse({"names": names}).names == [f"c{i}" for i in range(12)]
+
+
+@pytest.mark.parametrize("names", [{0: "a", 2: "c"}, {1: "a"}, {"cat": 0}, "{0: 'a', None: 'b'}"])
+def test_classes_without_their_numbers_are_refused(names):
+    with pytest.raises(YoloError, match="class names are not numbered 0, 1, 2 and so on"):
+        Metadata.parse({"names": names})
+
+
+@pytest.mark.parametrize("value", ["}{", "cat", 7, [], {}, None])
+def test_names_that_are_none(value):
+    assert Metadata.parse({"names": value}).names is None
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        (320, (320, 320)),
+        ("320", (320, 320)),
+        ([320], (320, 320)),
+        ([320, 640], (320, 640)),
+        ("[320, 640]", (320, 640)),
+        ((32, 8192), (32, 8192)),
+        (31, None),
+        (8193, None),
+        ([320, 0], None),
+        ([320, 320, 320], None),
+        ([], None),
+        ("auto", None),
+        (None, None),
+        (True, None),
+        (320.5, None),
+    ],
+)
+def test_sizes_in_metadata(value, size):
+    assert read_size(value) == size
+
+
+# --- what can't be used ----------------------------------------------------------------------------------------
+
+
+def test_no_folder(tmp_path):
+    assert failure(tmp_path / "source").startswith("no folder of weights: ")
+
+
+@pytest.mark.parametrize(("files", "named"), [([], "none"), (["a.xml", "b.xml"], "a.xml, b.xml")])
+def test_none_or_two_weights_files(tmp_path, files, named):
+    (tmp_path / "source").mkdir()
+    for file in files:
+        (tmp_path / "source" / file).touch()
+    assert failure(tmp_path / "source").endswith(f"must hold one .xml file: {named}; expected exactly one .xml")
+
+
+def test_an_openvino_folder_without_its_weights(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    (source / "best.bin").unlink()
+    assert failure(source).startswith("OpenVINO folder without its weights: best.xml; expected best.bin beside it; ")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "text"),
+    [
+        ("best.onnx", b"", "cannot be read as ONNX: best.onnx: it is an empty file; copy or export them again"),
+        ("best.onnx", b"<html>not found", "best.onnx: it is an HTML page (a download that went wrong?)"),
+        ("best.onnx", b"\x08\x08\x3a\x7f\x0a", "best.onnx: corrupt, truncated or not ONNX: "),
+        ("best.xml", b"<net", "cannot be read as OpenVINO: best.xml: "),
+        ("best.xml", b"", "best.xml: it is an empty file"),
+        ("best.xml", b"\0" * 99, "best.xml: it is zeros (an interrupted download or copy)"),
+        ("best.pt", b"hello", "not a PyTorch checkpoint: best.pt is text; expected a .pt file written by ultralytics"),
+        ("best.pt", b"", "not a PyTorch checkpoint: best.pt is an empty file"),
+    ],
+    ids=lambda value: value.hex()[:8] if isinstance(value, bytes) else value[:9],
+)
+def test_files_that_hold_no_weights(tmp_path, file, content, text):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / file).write_bytes(content)
+    (tmp_path / "source" / "best.bin").touch()
+    assert text in failure(tmp_path / "source", {"onnx": "onnx", "xml": "openvino", "pt": "pt"}[file[5:]])
+
+
+def test_an_onnx_file_that_was_cut_off(tmp_path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "best.onnx").write_bytes(onnx_model(anchor_free())[:-40])
+    assert "best.onnx: corrupt, truncated or not ONNX: " in failure(tmp_path / "source", "onnx")
+
+
+def test_truncated_openvino_weights(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    data = (source / "best.bin").read_bytes()
+    (source / "best.bin").write_bytes(data[:100])
+    assert failure(source).startswith("the weights cannot be read as OpenVINO: best.xml: ")
+
+
+def test_a_corrupt_metadata_file(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()), "names: {0: cat")
+    assert failure(source).startswith("metadata.yaml is corrupt: ")
+    (source / "metadata.yaml").write_bytes(b"names: {0: caf\xe9}")
+    assert failure(source).startswith("metadata.yaml is corrupt: ")
+
+
+def test_weights_for_another_task(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()), "task: segment")
+    assert failure(source) == "the weights are for another task: best.xml: segment; expected detection weights"
+
+
+def test_names_that_do_not_fit(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2)), "names: [a, b, c]")
+    assert "with 3 classes has an unknown layout: best.xml: (1, 6, 84) for an input of 64x64" in failure(source)
+
+
+def many_inputs() -> object:
+    one, two = (ops.parameter([1, 3, 64, 64], np.float32, name=name) for name in ("a", "b"))
+    return openvino.Model([ops.reduce_max(ops.add(one, two), [3])], [one, two])
+
+
+def no_input() -> object:
+    return openvino.Model([ops.constant(anchor_free())], [])
+
+
+def shaped(shape: list[int]) -> object:
+    images = ops.parameter(shape, np.float32, name="images")
+    return openvino.Model([ops.reduce_max(images, np.array([len(shape) - 1]))], [images])
+
+
+def any_rank() -> object:
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    top = ops.convert(ops.reduce_max(images, [0, 2, 3]), "i64")
+    return openvino.Model([ops.broadcast(np.float32(1), ops.non_zero(top, "i64"))], [images])
+
+
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (many_inputs, "inputs ['[1,3,64,64]', '[1,3,64,64]']"),
+        (no_input, "inputs []"),
+        (lambda: shaped([1, 3, 64]), "inputs ['[1,3,64]']"),
+        (lambda: shaped([1, 1, 64, 64]), "input [1,1,64,64]; expected colour images as (batch, 3, height, width)"),
+        (lambda: constant_model(np.zeros((1, 1000), np.float32)), "outputs ['[1,1000]']"),
+        (lambda: constant_model(np.zeros((1, 3, 8, 8), np.float32)), "outputs ['[1,3,8,8]']"),
+        (lambda: constant_model(np.zeros((2, 6, CELLS), np.float32)), "output (2, 6, 84)"),
+        (lambda: shaped([1, 3, -1, 64]), "height and width both fixed or both free"),
+    ],
+)
+def test_models_that_are_no_detectors(tmp_path, make, found):
+    text = failure(openvino_folder(tmp_path, make()))
+    assert text.startswith("the weights do not look like a YOLO detector: best.xml: ")
+    assert found in text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(1.5, "0 to 1.5 on"), (-0.5, "-0.5 to 0 on"), (np.nan, "nan"), (np.inf, "inf")]
+)
+@pytest.mark.parametrize("answer", [anchor_free(), classic(), end_to_end()])
+def test_scores_that_are_no_probabilities(tmp_path, answer, value, text):
+    answer = np.zeros_like(answer)
+    answer[0, -1, -1 if answer.shape[2] != 6 else 4] = value
+    found = failure(openvino_folder(tmp_path, constant_model(answer)))
+    assert found.startswith("the model's scores are not between 0 and 1: best.xml: ")
+    assert text in found
+
+
+def test_a_model_that_fails_on_its_first_picture(tmp_path):
+    # Says that it takes any size, but puts rows of 64 numbers below the picture's.
+    images = ops.parameter([1, 3, -1, -1], np.float32, name="images")
+    rows = ops.concat([ops.reduce_max(images, [1]), ops.constant(np.ones((1, 2, 64), np.float32))], 1)
+    text = failure(openvino_folder(tmp_path, openvino.Model([rows], [images]), "imgsz: 128"))
+    assert text.startswith("the model fails on an input of 128x128: best.xml: ")
+
+
+# --- checkpoints -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "source"
+    folder.mkdir()
+    (folder / "best.pt").write_bytes(b"PK\x03\x04 pretended")
+    return folder
+
+
+@pytest.fixture
+def exporter(monkeypatch):
+    """Stands for torch and ultralytics: it exports a real model, of the size that it is asked for."""
+
+    class Exporter:
+        task = "detect"
+        overrides: dict[str, object] = {}  # noqa: RUF012
+        error: Exception | None = None
+        asked: dict[str, object] = {}  # noqa: RUF012
+
+        def __init__(self, weights: str) -> None:
+            Exporter.weights = Path(weights)
+            if self.error:
+                raise self.error
+
+        def export(self, **options: object) -> str:
+            Exporter.asked = options
+            size = options["imgsz"]
+            height, width = (size, size) if isinstance(size, int) else size
+            folder = self.weights.parent / "weights_openvino_model"
+            save(constant_model(anchor_free(2, 1000), None), folder, "weights")
+            (folder / "metadata.yaml").write_text(f"{NAMES}imgsz: [{height}, {width}]\nversion: 8.4.190\n")
+            return str(folder)
+
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.14.0+cpu"))
+    monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(__version__="8.4.190", YOLO=Exporter))
+    # It changes the process's environment, which is a job's own.
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    return Exporter
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked", "expected"),
+    [
+        (256, 0, (256, 256)),
+        (640, 0, (640, 640)),
+        ([256, 320], 0, (256, 320)),
+        (256, 320, (320, 320)),
+        (None, 0, (640, 640)),
+        (0, 0, (640, 640)),
+    ],
+)
+def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, trained, asked, expected):
+    exporter.overrides = {"imgsz": trained}
+    info = run(checkpoint, checkpoint.parent / "model", "pt", asked)
+    assert info.imgsz == expected
+    assert info.dynamic
+    assert (info.source_kind, info.source_name) == ("pt", "best.pt")
+    assert info.versions["torch"] == "2.14.0+cpu"
+    assert info.versions["ultralytics"] == "8.4.190"
+    assert (exporter.asked["dynamic"], exporter.asked["batch"], exporter.asked["device"]) == (True, 1, "cpu")
+
+
+def test_ultralytics_works_in_a_folder_of_its_own_and_without_the_network(checkpoint, exporter, monkeypatch):
+    monkeypatch.delitem(os.environ, "HOME", raising=False)
+    run(checkpoint, checkpoint.parent / "model", "pt")
+    scratch = exporter.weights.parent
+    # Not yolov5n.pt or the like, which ultralytics would fetch.
+    assert exporter.weights.name == "weights.pt"
+    assert not scratch.exists()
+    assert os.environ["YOLO_CONFIG_DIR"] == os.environ["MPLCONFIGDIR"] == os.environ["HOME"] == str(scratch)
+    assert os.environ["YOLO_OFFLINE"] == "true"
+    assert os.environ["YOLO_AUTOINSTALL"] == "false"
+    assert sorted(p.name for p in checkpoint.iterdir()) == ["best.pt"]
+
+
+def test_a_checkpoint_for_another_task(checkpoint, exporter):
+    exporter.task = "classify"
+    assert failure(checkpoint, "pt").startswith("the weights are for another task: best.pt: classify")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (
+            TypeError("ERROR ❌️ /tmp/x/weights.pt appears to be an Ultralytics YOLOv5 model originally trained with "
+                      "https://github.com/ultralytics/yolov5.\nThis model is NOT forwards compatible"),
+            "needs that project's own code to load: best.pt; expected a .pt of the ultralytics package (e.g. yolov5nu",
+        ),
+        (
+            ModuleNotFoundError("No module named 'mylab'", name="mylab"),
+            "needs a Python module which is not installed: best.pt needs mylab; expected a .pt written by ultralytics",
+        ),
+        (RuntimeError("PytorchStreamReader failed\n/tmp/x/weights.pt"), "best.pt: RuntimeError: PytorchStreamReader"),
+        (EOFError(), "cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics: best.pt"),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_that_cannot_be_loaded(checkpoint, exporter, error, text):
+    exporter.error = error
+    found = failure(checkpoint, "pt")
+    assert text in found
+    assert "weights.pt" not in found
+
+
+def test_a_checkpoint_where_torch_is_missing(checkpoint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    text = failure(checkpoint, "pt")
+    assert text.startswith("weights in .pt need torch and ultralytics on the execute host: ModuleNotFoundError: ")
+    assert text.endswith("run site.yml again, or export the weights to ONNX and give the .onnx file")
+
+
+def test_the_demo_weights_run_at_256(tmp_path, monkeypatch):
+    for package in ("torch", "torchvision", "ultralytics"):
+        pytest.importorskip(package, reason=f"{package} is only on execute hosts; the end-to-end test does this there")
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / DEMO.name).write_bytes(DEMO.read_bytes())
+    info = run(tmp_path / "source", tmp_path / "model", "pt")
+    card = json.loads(DEMO.with_suffix(".json").read_text())
+    assert info.imgsz == (card["imgsz"], card["imgsz"]) == (256, 256)
+    assert list(info.names) == card["classes"]
+    assert info.source_sha256 == card["sha256"]
+    assert (info.dynamic, info.layout) == (True, nms.ANCHOR_FREE)
+
+
+# --- the folder --------------------------------------------------------------------------------------------------
+
+
+def test_what_is_there_already_is_left_alone(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    first = run(source, tmp_path / "model")
+    before = (tmp_path / "model" / "model.json").stat()
+    (source / "best.xml").unlink()
+    assert run(source, tmp_path / "model") == first
+    assert (tmp_path / "model" / "model.json").stat().st_ino == before.st_ino
+
+
+def test_a_folder_of_another_version_is_replaced(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.json").write_text('{"format": 0}')
+    (tmp_path / "model" / "old").touch()
+    assert run(source, tmp_path / "model") == load_info(tmp_path / "model")
+    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["model.bin", "model.json", "model.xml"]
+    assert sorted(os.listdir(tmp_path)) == ["model", "source"]
+
+
+def test_the_folder_appears_whole(tmp_path, monkeypatch):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    seen = []
+    rename = os.rename
+
+    def look(old, new):
+        seen.append((sorted(p.name for p in Path(old).iterdir()), Path(new).exists()))
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", look)
+    run(source, tmp_path / "model")
+    assert seen == [(["model.bin", "model.json", "model.xml"], False)]
+
+
+def test_of_two_jobs_at_the_same_time_the_first_wins(tmp_path, monkeypatch):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    other = run(source, tmp_path / "other")
+    publish = prepare._publish
+
+    def late(temp, out):
+        os.rename(tmp_path / "other", out)
+        publish(temp, out)
+
+    monkeypatch.setattr(prepare, "_publish", late)
+    assert run(source, tmp_path / "model") == other
+    assert sorted(os.listdir(tmp_path)) == ["model", "source"]
+
+
+def test_what_killed_jobs_left_is_removed_and_what_others_are_making_is_not(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free()))
+    for name in ("model.tmp-old", "model.tmp-new"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.bin").touch()
+    long_ago = time.time() - 2 * 3600
+    os.utime(tmp_path / "model.tmp-old", (long_ago, long_ago))
+    run(source, tmp_path / "model")
+    assert sorted(os.listdir(tmp_path)) == ["model", "model.tmp-new", "source"]
+
+
+def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path):
+    digests = set()
+    original = save(constant_model(anchor_free()), tmp_path / "original", "best", NAMES)
+    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None)):
+        source = shutil.copytree(original, tmp_path / name / "source")
+        if change:
+            with open(source / change, "ab") as file:
+                file.write(b"x")
+        digests.add(run(source, tmp_path / name / "model").source_sha256)
+    assert len(digests) == 3
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def command(source: Path, out: Path, *more: str) -> int:
+    return prepare.main(["--source", str(source), "--kind", "openvino", "--out", str(out), *more])
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "text"),
+    [
+        ((64, 64), (), "64x64 fixed"),
+        (None, (), "128x128 dynamic"),
+        (None, ("--imgsz", "0"), "128x128 dynamic"),
+        (None, ("--imgsz", "320"), "320x320 dynamic"),
+    ],
+)
+def test_the_command_says_what_it_made(tmp_path, capsys, size: Size | None, asked, text):
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), size), NAMES + "imgsz: 128")
+    assert command(source, tmp_path / "model", *asked) == 0
+    found = capsys.readouterr().out
+    assert found == f"model ready: {tmp_path / 'model'} (anchor-free, 2 classes, fp32, {text})\n"
+
+
+def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, capsys):
+    export = exporter.export
+    exporter.export = lambda self, **options: print("noise") or export(self, **options)
+    out = checkpoint.parent / "model"
+    prepare.main(["--source", str(checkpoint), "--kind", "pt", "--out", str(out)])
+    captured = capsys.readouterr()
+    assert captured.out.startswith("model ready: ")
+    assert captured.out.count("\n") == 1
+    assert "noise" in captured.err
+
+
+@pytest.mark.parametrize("size", ["31", "8193", "-640"])
+def test_sizes_out_of_range(tmp_path, size):
+    with pytest.raises(YoloError, match=f"imgsz out of range: {size}; expected 0, or 32 to 8192"):
+        command(tmp_path, tmp_path / "model", "--imgsz", size)
