@@ -169,7 +169,7 @@ class Detector:
 
     def __init__(self, info: ModelInfo, engine: Engine, settings: Settings) -> None:
         self._info, self._engine, self._settings = info, engine, settings
-        self._size = info.input_size(settings.imgsz) if engine.dynamic else info.imgsz
+        self._size = info.input_size(settings.imgsz)
         self._classes = info.class_ids(settings.classes)
 
     def detect(self, image: np.ndarray) -> nms.Detections:
@@ -241,7 +241,9 @@ def process(entry: Entry, detector: Detector, names: Sequence[str], settings: Se
             draw.draw(image, found.boxes, found.scores, found.classes, names)
             encoded = draw.encode(image, PurePosixPath(entry.path).suffix)
             watch.lap("draw_ms")
-    except (BadImage, draw.EncodeError) as error:
+    except YoloError as error:
+        # The picture, its file type or the engine on this picture. One that fails on all of them makes as many
+        # named failures.
         return Output(entry, replace(blank, error=str(error), times=watch.times))
     except MemoryError:
         reason = "too large: not enough memory in this slot"
@@ -521,6 +523,8 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                 todo.append(entry)
         cv2.setNumThreads(threads)
         info = load_info(settings.model_dir)
+        # An engine that can't change its size is made for the one that is asked for.
+        info = replace(info, imgsz=info.input_size(settings.imgsz))
         for limit in info.limits(conf=settings.conf, iou=settings.iou, max_det=settings.max_det):
             print(f"warning: {limit}", file=sys.stderr)
         engine = load_engine(settings.model_dir, info, threads=threads)

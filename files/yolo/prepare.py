@@ -36,7 +36,7 @@ from .fsio import write_json
 from .images import describe_bytes
 from .layout import MODEL_BIN, MODEL_JSON, MODEL_XML
 from .letterbox import PADDING, round_size
-from .model import EmbeddedNms, ModelInfo, import_openvino, load_info, openvino_reason
+from .model import EmbeddedNms, ModelInfo, import_openvino, load_info, openvino_reason, run_request
 
 if TYPE_CHECKING:
     import openvino
@@ -435,7 +435,8 @@ def _probe(core: openvino.Core, model: openvino.Model, size: tuple[int, int], na
     grey = np.full((1, 3, *size), PADDING / 255, np.float32)
     config = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": _threads()}
     try:
-        raw = core.compile_model(model, "CPU", config)([grey])[0]
+        # A copy: the view would not outlive the request.
+        raw = run_request(core.compile_model(model, "CPU", config).create_infer_request(), grey).copy()
     except RuntimeError as error:
         raise YoloError(
             f"the model fails on an input of {size[0]}x{size[1]}",

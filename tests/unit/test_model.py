@@ -168,6 +168,16 @@ def test_an_input_of_the_wrong_size_is_an_error_in_one_line(tmp_path):
     assert str(error.value).isprintable()
 
 
+def test_a_failure_inside_is_an_error_and_not_the_answer_to_the_picture_before(tmp_path):
+    images = ops.parameter([1, 3, -1, -1], np.float32)
+    sevenths = ops.reshape(ops.reduce_max(images, [1]), np.array([1, 7, -1]), False)
+    engine = load_engine(tmp_path, prepared(openvino.Model([sevenths], [images]), tmp_path), threads=1)
+    assert engine.infer(np.ones((1, 3, 56, 56), np.float32)).shape == (1, 7, 448)
+    with pytest.raises(YoloError, match=r"OpenVINO failed: .*: input of shape \(1, 3, 64, 64\)"):
+        engine.infer(np.ones((1, 3, 64, 64), np.float32))
+    assert engine.infer(np.ones((1, 3, 28, 56), np.float32)).shape == (1, 7, 224)
+
+
 def spoil_xml(folder: Path) -> None:
     (folder / "model.xml").write_text("<net")
 
