@@ -137,7 +137,17 @@ def test_layouts_of_known_detectors(shape, size, nc, layout):
     assert guess_layout(shape, size, nc) == layout
 
 
-@pytest.mark.parametrize(("shape", "nc"), [((8400, 84), 80), ((84, 1000), None), ((116, 8400), 80), ((4, 8400), None)])
+@pytest.mark.parametrize(
+    ("shape", "nc"),
+    [
+        ((8400, 84), 80),
+        ((84, 1000), None),
+        ((116, 8400), 80),
+        ((4, 8400), None),
+        ((25200, 85), 81),
+        ((8400, 6), 2),
+    ],
+)
 def test_an_output_of_no_known_layout_is_refused(shape, nc):
     with pytest.raises(YoloError, match=r"unknown layout: the model: .* for an input of 640x640; expected .*; give"):
         guess_layout(shape, (640, 640), nc)
@@ -178,6 +188,7 @@ def test_a_batch_is_made_one_and_other_types_are_made_float(tmp_path):
     model = openvino.Model([answer], [images])
     info = run(openvino_folder(tmp_path, model), tmp_path / "model")
     found = load_engine(tmp_path / "model", info).infer(np.full((1, 3, 64, 64), 0.25, np.float32))
+    assert openvino.Core().read_model(tmp_path / "model" / "model.xml").input().element_type == openvino.Type.f32
     assert found.dtype == np.float32
     assert found.shape == (1, 6, CELLS)
     assert (found == 0.25).all()
@@ -384,10 +395,17 @@ def shaped(shape: list[int]) -> object:
     return openvino.Model([ops.reduce_max(images, np.array([len(shape) - 1]))], [images])
 
 
-def any_rank() -> object:
+def segmenter() -> object:
+    """Boxes, and prototypes of masks beside them."""
     images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
-    top = ops.convert(ops.reduce_max(images, [0, 2, 3]), "i64")
-    return openvino.Model([ops.broadcast(np.float32(1), ops.non_zero(top, "i64"))], [images])
+    return openvino.Model([ops.reduce_max(images, [3]), ops.multiply(images, np.float32(1))], [images])
+
+
+def any_rank() -> object:
+    """One output of a rank that is known at run time only."""
+    images = ops.parameter([1, 3, 64, 64], np.float32, name="images")
+    bright = ops.non_zero(ops.greater(ops.reduce_max(images, [0, 1, 2]), np.float32(0.9)), "i64")
+    return openvino.Model([ops.broadcast(np.float32(1), ops.squeeze(bright, [0]))], [images])
 
 
 @pytest.mark.parametrize(
@@ -395,6 +413,8 @@ def any_rank() -> object:
     [
         (many_inputs, "inputs ['[1,3,64,64]', '[1,3,64,64]']"),
         (no_input, "inputs []"),
+        (segmenter, "outputs ['[1,3,64]', '[1,3,64,64]']"),
+        (any_rank, "outputs ['[...]']"),
         (lambda: shaped([1, 3, 64]), "inputs ['[1,3,64]']"),
         (lambda: shaped([1, 1, 64, 64]), "input [1,1,64,64]; expected colour images as (batch, 3, height, width)"),
         (lambda: constant_model(np.zeros((1, 1000), np.float32)), "outputs ['[1,1000]']"),
@@ -490,6 +510,8 @@ def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, tra
     assert (info.source_kind, info.source_name) == ("pt", "best.pt")
     assert info.versions["torch"] == "2.14.0+cpu"
     assert info.versions["ultralytics"] == "8.4.190"
+    asked_for = exporter.asked["imgsz"]
+    assert (asked_for if isinstance(asked_for, tuple) else (asked_for, asked_for)) == expected
     assert (exporter.asked["dynamic"], exporter.asked["batch"], exporter.asked["device"]) == (True, 1, "cpu")
 
 
@@ -620,13 +642,13 @@ def test_what_killed_jobs_left_is_removed_and_what_others_are_making_is_not(tmp_
 def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path):
     digests = set()
     original = save(constant_model(anchor_free()), tmp_path / "original", "best", NAMES)
-    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None)):
+    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None), ("e", "other.txt")):
         source = shutil.copytree(original, tmp_path / name / "source")
         if change:
             with open(source / change, "ab") as file:
                 file.write(b"x")
         digests.add(run(source, tmp_path / name / "model").source_sha256)
-    assert len(digests) == 3
+    assert len(digests) == 4
 
 
 # --- the command -------------------------------------------------------------------------------------------------
