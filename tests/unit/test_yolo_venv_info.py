@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import verify_venv as verify
+import yolo_venv_info as info
 
-ROLE = next(
-    parent / "roles/yolo_venv" for parent in Path(__file__).resolve().parents if (parent / "roles/yolo_venv").is_dir()
-)
 MARKER = "yolo_venv.requirements.txt"
-
-
-def load(path: Path) -> ModuleType:
-    """The module at a path that is no package."""
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-info = load(ROLE / "library/yolo_venv_info.py")
-verify = load(ROLE / "files/verify_venv.py")
 
 
 @pytest.fixture
