@@ -204,7 +204,7 @@ def wait_for_slots(hosts: Sequence[str], domain: str, deadline: float, started: 
                 "-attributes",
                 "Machine,State,Cpus",
             )
-            slots = compare_slots(json.loads(text or "[]"), hosts, domain)
+            slots = compare_slots(json.loads(text.strip() or "[]"), hosts, domain)
         except CheckError as error:
             # The collector may be starting; a token that is refused stays so, and is told at the end.
             failure = f"\n{error}\nLook at `systemctl status condor` on the manager."
