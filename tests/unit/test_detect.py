@@ -145,6 +145,30 @@ def test_boxes_are_found_where_they_are_in_pictures_of_any_shape(tmp_path, size,
     assert (answer.boxes <= [width, height] * 2).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "stride", "imgsz", "shape"),
+    [
+        # 640 x 480 halved is 320 x 240, in a rectangle of multiples of the stride.
+        (None, 32, 320, (256, 320)),
+        (None, 64, 320, (256, 320)),
+        (None, 64, 300, (256, 320)),
+        (None, 32, 300, (256, 320)),
+        (None, 64, 640, (512, 640)),
+        (None, 32, 640, (480, 640)),
+        ((320, 320), 32, 0, (320, 320)),
+        ((320, 320), 32, 320, (320, 320)),
+    ],
+)
+def test_a_dynamic_model_works_on_no_more_pixels_than_it_needs(tmp_path, size, stride, imgsz, shape):
+    info = prepared(colour_model(size), tmp_path, stride=stride)
+    engine = load_engine(tmp_path, info)
+    seen = []
+    recorder = SimpleNamespace(dynamic=engine.dynamic, infer=lambda b: seen.append(b.shape) or engine.infer(b))
+    settings = Settings(tmp_path, tmp_path, 0.25, 0.7, imgsz=imgsz)
+    Detector(info, recorder, settings).detect(picture(480, 640))
+    assert seen == [(1, 3, *shape)]
+
+
 def test_a_picture_of_the_inputs_size_has_exact_boxes(tmp_path):
     image = picture(64, 64, ((8, 16, 40, 48), RED))
     assert detector(tmp_path).detect(image).boxes.tolist() == [[8, 16, 40, 48]]
