@@ -653,6 +653,22 @@ def test_after_an_error_the_rest_is_dropped_and_nobody_waits_for_ever():
         writer.put(3)
 
 
+def test_what_was_waiting_when_an_error_came_is_dropped_too():
+    written, all_wait = [], threading.Event()
+
+    def full(item):
+        if item == 1:
+            all_wait.wait(10)
+            raise OSError(errno.ENOSPC, "full")
+        written.append(item)
+
+    with pytest.raises(OSError, match="full"), Writer(full, depth=5) as writer:
+        for item in range(5):
+            writer.put(item)
+        all_wait.set()
+    assert written == [0]
+
+
 def test_an_error_of_the_work_is_not_hidden_by_one_of_the_writer():
     def full(item):
         raise OSError("full")
