@@ -645,10 +645,12 @@ def test_after_an_error_the_rest_is_dropped_and_nobody_waits_for_ever():
         written.append(item)
 
     with pytest.raises(OSError, match="full"), Writer(full, depth=2) as writer:
-        for item in range(1000):
+        for item in range(5000):
             writer.put(item)
             time.sleep(0.0001)
     assert written == [0, 1, 2]
+    # Work that nobody will write is not begun.
+    assert item < 4999
     with pytest.raises(OSError, match="full"), Writer(full) as writer:
         writer.put(3)
 

@@ -19,7 +19,7 @@ def ad(host: str, state: str = "Unclaimed", cpus: int = 2) -> dict:
 
 
 def test_the_pool_as_expected():
-    assert compare_slots([ad("e2"), ad("e1")], ["e1", "e2"], DOMAIN) == Slots()
+    assert compare_slots([ad("e2"), ad("e1", cpus=1)], ["e1", "e2"], DOMAIN) == Slots()
     assert compare_slots([ad("e2"), ad("e1")], ["e1", "e2"], DOMAIN).exact
 
 
@@ -215,7 +215,8 @@ def test_a_job_on_each_host_leaves_its_result_on_the_share(pool, capsys):
     assert (outcome["hosts"], outcome["busy"]) == (["e1", "e2"], [])
     directory = Path(outcome["directory"])
     assert directory.parent == pool
-    assert {"e1.json", "e2.json"} <= set(os.listdir(directory))
+    # Whole files only.
+    assert sorted(os.listdir(directory)) == ["e1.err", "e1.json", "e2.err", "e2.json", "job.sh"]
     result = json.loads((directory / "e1.json").read_text())
     assert (result["machine"], result["uid"], result["gid"]) == (f"e1.{DOMAIN}", os.getuid(), os.getgid())
     assert result["node"] == os.uname().nodename
@@ -278,6 +279,23 @@ def test_a_pool_that_stays_incomplete_is_told_after_the_time(pool, capsys, monke
     assert time.monotonic() - start > 0.5
     assert "No slot from: e2. " in capsys.readouterr().err
     assert os.listdir(pool) == []
+
+
+def test_a_pool_that_is_starting_is_waited_for(monkeypatch):
+    answers = iter([CheckError("no collector"), [], [ad("e1")], [ad("e1"), ad("e2")]])
+
+    def call(*_: str) -> str:
+        answer = next(answers)
+        if isinstance(answer, CheckError):
+            raise answer
+        return json.dumps(answer)
+
+    slept = []
+    monkeypatch.setattr(pool_check, "call", call)
+    monkeypatch.setattr(pool_check.time, "sleep", slept.append)
+    start = time.monotonic()
+    assert pool_check.wait_for_slots(["e1", "e2"], DOMAIN, start + 60, start) == Slots()
+    assert slept == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
