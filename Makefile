@@ -80,6 +80,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
 
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left
-	@[ ! -x $(BIN)/molecule ] || for scenario in $(SCENARIOS); do \
-	  PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/molecule destroy -s $$scenario >/dev/null 2>&1 || true; \
+	@for scenario in $(SCENARIOS); do \
+	  [ ! -d /var/lib/yolo-local-hosts/test-$${scenario//_/-} ] \
+	  || PATH="$(CURDIR)/$(BIN):$$PATH" molecule destroy -s $$scenario; \
 	done
