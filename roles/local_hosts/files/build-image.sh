@@ -100,8 +100,9 @@ printf '%s\n' $malloc >> "$root/etc/environment"
 
 # Timers that would take apt's lock or the processor behind a play's back.
 chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
-    e2scrub_all.timer fstrim.timer getty@tty1.service systemd-networkd-wait-online.service
-chroot "$root" systemctl --quiet enable local-seed.service systemd-networkd.service ssh.service
+    e2scrub_all.timer fstrim.timer getty@tty1.service
+# Mounts from other hosts wait for the network, as on EC2.
+chroot "$root" systemctl --quiet enable local-seed.service systemd-networkd.service systemd-networkd-wait-online.service ssh.service
 
 # Reading the archive's lists takes a host twenty seconds; done here, it takes one.
 chroot "$root" apt-cache gencaches
