@@ -283,6 +283,7 @@ def test_a_job_reports_itself_and_its_progress(tmp_path):
     assert (report.plan, report.chunk, report.images, report.failed) == ("p001", "c00000", 3, 1)
     assert (report.threads, report.cpus) == (1, len(os.sched_getaffinity(0)))
     assert list(report.seconds) == ["start", "read", "infer", "draw", "write"]
+    assert start - report.start < report.seconds["start"] < report.end - report.start
     assert report.start < start < report.end  # this process began before
     assert report.versions["openvino"] == ov.__version__
     assert report.versions["opencv"] == cv2.__version__
