@@ -642,7 +642,7 @@ def test_what_killed_jobs_left_is_removed_and_what_others_are_making_is_not(tmp_
 def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path):
     digests = set()
     original = save(constant_model(anchor_free()), tmp_path / "original", "best", NAMES)
-    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None), ("e", "other.txt")):
+    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None), ("e", "else.txt")):
         source = shutil.copytree(original, tmp_path / name / "source")
         if change:
             with open(source / change, "ab") as file:
