@@ -624,7 +624,9 @@ def test_of_two_jobs_at_the_same_time_the_first_wins(tmp_path, monkeypatch):
         publish(temp, out)
 
     monkeypatch.setattr(prepare, "_publish", late)
+    before = (tmp_path / "other" / "model.json").stat().st_ino
     assert run(source, tmp_path / "model") == other
+    assert (tmp_path / "model" / "model.json").stat().st_ino == before
     assert sorted(os.listdir(tmp_path)) == ["model", "source"]
 
 
