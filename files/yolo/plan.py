@@ -40,13 +40,13 @@ class Plan:
     """A pass over the images that need work.
 
     Attributes:
-        plan: Name, ``p001``; None when there is nothing to do.
+        plan: Name, ``p001``; None when there is nothing to do or nothing was written.
         chunks: Number of chunks.
         images: Images in them.
         done_before: Images that had a good result already.
         failed_before: Images that failed before and are tried again.
         skipped: Files that can't be images.
-        queue: Path of the queue file; None when there is nothing to do.
+        queue: Path of the queue file; None as ``plan``.
     """
 
     plan: str | None
@@ -197,7 +197,14 @@ def parse_line(line: bytes) -> tuple[bytes, int, int, bool]:
     return _key(entry["key"]), *values, entry["skip"] is not None
 
 
-def make_plan(run: Run, leg_name: str, slots: int, chunk_size: int | None = None, single_chunk: bool = False) -> Plan:
+def make_plan(
+    run: Run,
+    leg_name: str,
+    slots: int,
+    chunk_size: int | None = None,
+    single_chunk: bool = False,
+    dry_run: bool = False,
+) -> Plan:
     """Write the next plan of a leg, unless nothing is left to do.
 
     Args:
@@ -206,18 +213,20 @@ def make_plan(run: Run, leg_name: str, slots: int, chunk_size: int | None = None
         slots: Slots of the pool.
         chunk_size: Images a chunk, at most; by the default rule if None.
         single_chunk: Put all images into one chunk.
+        dry_run: Write nothing; the plan gets no name. Settings may be missing: all is to do then.
 
     Raises:
         YoloError: The manifest or the settings are damaged, or an argument is out of range.
         OSError: A file can't be read or written.
     """
     leg = run.leg(leg_name)
-    states = classify(run.manifest, read_done(leg, read_digest(run)))
+    fresh = dry_run and not run.settings.exists()
+    states = classify(run.manifest, Done({}, {}) if fresh else read_done(leg, read_digest(run)))
     images = states.count(_TODO) + states.count(_FAILED)
     sizes = chunk_sizes(images, slots, max(images, 1) if single_chunk else chunk_size)
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
-    if not sizes:
-        return Plan(None, 0, 0, done, failed, skipped)
+    if not sizes or dry_run:
+        return Plan(None, len(sizes), images, done, failed, skipped)
     for folder in (leg.progress_dir, leg.jobs_dir, leg.logs_dir, leg.records_dir, leg.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = leg.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"
@@ -313,9 +322,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--chunk-size", type=int, help="images a chunk, at most")
     size.add_argument("--single-chunk", action="store_true", help="all images in one chunk")
+    parser.add_argument("--dry-run", action="store_true", help="write nothing")
     args = parser.parse_args(argv)
     run = run_at(args.run_dir)
-    plan = make_plan(run, args.leg, args.slots, args.chunk_size, args.single_chunk)
+    plan = make_plan(run, args.leg, args.slots, args.chunk_size, args.single_chunk, args.dry_run)
     print(fsio.dumps(asdict(plan)))
     return 0
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from . import nms
 from .errors import YoloError, one_line, run_cli
-from .fsio import write_json
+from .fsio import dumps, write_json
 from .images import describe_bytes
 from .layout import MODEL_BIN, MODEL_JSON, MODEL_XML
 from .letterbox import PADDING, round_size
@@ -139,7 +139,7 @@ def prepare(source: Path, kind: str, imgsz: int, out: Path) -> ModelInfo:
         YoloError: The weights cannot be used; the text says why and what to do.
         OSError: The share cannot be read or written.
     """
-    with contextlib.suppress(YoloError):
+    if is_prepared(out):
         return load_info(out)
     path = find_weights(source, kind)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -168,6 +168,15 @@ def prepare(source: Path, kind: str, imgsz: int, out: Path) -> ModelInfo:
     finally:
         shutil.rmtree(temp, ignore_errors=True)
     return load_info(out)
+
+
+def is_prepared(out: Path) -> bool:
+    """Whether ``out`` holds a model that this version of the package can read."""
+    try:
+        load_info(out)
+    except YoloError:
+        return False
+    return True
 
 
 def find_weights(source: Path, kind: str) -> Path:
@@ -609,17 +618,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         default=0,
         help="default input side of a model of dynamic size; 0 (the default): what the weights were made for",
     )
+    parser.add_argument("--run-imgsz", type=int, default=0, help="input side that a run asks for; 0: the model's own")
     parser.add_argument("--out", type=Path, required=True, help="model folder to make")
+    parser.add_argument("--dry-run", action="store_true", help="make nothing, say whether it would be made")
     args = parser.parse_args(argv)
-    if args.imgsz and args.imgsz not in _SIDES:
-        raise YoloError("imgsz out of range", args.imgsz, f"0, or {_SIDES[0]} to {_SIDES[-1]}")
+    for name in ("imgsz", "run_imgsz"):
+        if (side := getattr(args, name)) and side not in _SIDES:
+            raise YoloError(f"{name} out of range", side, f"0, or {_SIDES[0]} to {_SIDES[-1]}")
+    missing = not is_prepared(args.out)
+    answer: dict[str, Any] = {"made": missing, "model": str(args.out)}
+    if missing and args.dry_run:
+        print(dumps(answer))
+        return 0
     with _stdout_to_stderr():
         info = prepare(args.source, args.kind, args.imgsz, args.out)
-    height, width = info.imgsz
-    print(
-        f"model ready: {args.out} ({info.layout}, {len(info.names)} classes, {info.precision}, "
-        f"{height}x{width}{' dynamic' if info.dynamic else ' fixed'})"
-    )
+    answer |= {
+        # (height, width) of what the run's images are fitted into.
+        "input": info.input_size(args.run_imgsz),
+        "layout": info.layout,
+        "classes": len(info.names),
+        "precision": info.precision,
+        "dynamic": info.dynamic,
+    }
+    print(dumps(answer))
     return 0
 
 

@@ -58,10 +58,14 @@ class Cluster:
         playbook = [command("ansible-playbook"), "-i", self.inventory, "run_inference.yml"]
         return [*playbook, "-e", json.dumps(given)]
 
-    def infer(self, images: Path | str, **inputs: object) -> Outcome:
-        """Run over ``images`` and wait."""
+    def infer(self, images: Path | str, *options: str, **inputs: object) -> Outcome:
+        """Run over ``images`` and wait; ``options`` are ansible-playbook's."""
         done = subprocess.run(
-            self.arguments(images, **inputs), cwd=PROJECT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [*self.arguments(images, **inputs), *options],
+            cwd=PROJECT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         print(done.stdout)
         return Outcome(done.returncode, done.stdout, self.results / str(inputs.get("run_id", "")))

@@ -80,7 +80,7 @@ def test_detections_on_photos_equal_those_of_ultralytics(cluster, tmp_path):
         "execute1",
         *("/opt/yolo/venv/bin/python", "/tmp/ultralytics_reference.py", "--out", "/tmp/reference.json"),
         *("--images", settings["input_dir"], "--model", f"{settings['model_dir']}/../source"),
-        *("--imgsz", str(settings["imgsz"]), "--conf", str(settings["conf"]), "--iou", str(settings["iou"])),
+        *("--imgsz", str(max(settings["input_size"])), "--conf", str(settings["conf"]), "--iou", str(settings["iou"])),
         user="yolo",
     )
     cluster.fetch("execute1", "/tmp/reference.json", tmp_path / "reference.json")

@@ -66,6 +66,24 @@ def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
     assert next(manifest.read(leg.chunk("p001", "c00001"))) == entries[4]
 
 
+def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
+    run, _ = make_run(tmp_path, paths(10), skipped=("003.jpg",))
+    before = sorted(tmp_path.rglob("*"))
+    made = plan.make_plan(run, "parallel", slots=1, chunk_size=4, dry_run=True)
+    assert made == plan.Plan(None, 3, 9, 0, 0, 1)
+    plan.main(["--run-dir", str(run.root), "--leg", "single", "--slots", "1", "--single-chunk", "--dry-run"])
+    assert json.loads(capsys.readouterr().out)["images"] == 9
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_dry_run_of_a_run_without_settings_has_all_to_do(tmp_path):
+    run, _ = make_run(tmp_path, paths(3))
+    run.settings.unlink()
+    assert plan.make_plan(run, "parallel", slots=1, dry_run=True).images == 3
+    with pytest.raises(FileNotFoundError):
+        plan.make_plan(run, "parallel", slots=1)
+
+
 def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
     make_run(tmp_path / "share", paths(20))
     monkeypatch.chdir(tmp_path)

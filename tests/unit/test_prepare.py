@@ -661,19 +661,57 @@ def command(source: Path, out: Path, *more: str) -> int:
 
 
 @pytest.mark.parametrize(
-    ("size", "asked", "text"),
+    ("size", "asked", "input_size"),
     [
-        ((64, 64), (), "64x64 fixed"),
-        (None, (), "128x128 dynamic"),
-        (None, ("--imgsz", "0"), "128x128 dynamic"),
-        (None, ("--imgsz", "320"), "320x320 dynamic"),
+        ((64, 64), (), [64, 64]),
+        ((64, 96), (), [64, 96]),
+        (None, (), [128, 128]),
+        (None, ("--imgsz", "0"), [128, 128]),
+        (None, ("--imgsz", "320"), [320, 320]),
+        (None, ("--run-imgsz", "320"), [320, 320]),
+        (None, ("--imgsz", "320", "--run-imgsz", "64"), [64, 64]),
     ],
 )
-def test_the_command_says_what_it_made(tmp_path, capsys, size: Size | None, asked, text):
+def test_the_command_says_what_it_made(tmp_path, capsys, size: Size | None, asked, input_size):
     source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), size), NAMES + "imgsz: 128")
     assert command(source, tmp_path / "model", *asked) == 0
-    found = capsys.readouterr().out
-    assert found == f"model ready: {tmp_path / 'model'} (anchor-free, 2 classes, fp32, {text})\n"
+    assert json.loads(capsys.readouterr().out) == {
+        "made": True,
+        "model": str(tmp_path / "model"),
+        "input": input_size,
+        "layout": "anchor-free",
+        "classes": 2,
+        "precision": "fp32",
+        "dynamic": size is None,
+    }
+
+
+def test_the_command_makes_a_model_once(tmp_path, capsys):
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
+    made = []
+    for _ in range(2):
+        assert command(source, tmp_path / "model") == 0
+        made.append(json.loads(capsys.readouterr().out)["made"])
+    assert made == [True, False]
+
+
+def test_a_dry_run_makes_nothing(tmp_path, capsys):
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
+    out = tmp_path / "model"
+    assert command(source, out, "--dry-run") == 0
+    assert json.loads(capsys.readouterr().out) == {"made": True, "model": str(out)}
+    assert not out.exists()
+    command(source, out)
+    capsys.readouterr()
+    assert command(source, out, "--dry-run") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["made"], answer["input"]) == (False, [64, 64])
+
+
+def test_a_size_that_fixed_weights_do_not_have_is_refused_before_any_job(tmp_path):
+    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
+    with pytest.raises(YoloError, match="imgsz does not fit the model: 128; expected 64"):
+        command(source, tmp_path / "model", "--run-imgsz", "128")
 
 
 def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, capsys):
@@ -682,7 +720,7 @@ def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, cap
     out = checkpoint.parent / "model"
     prepare.main(["--source", str(checkpoint), "--kind", "pt", "--out", str(out)])
     captured = capsys.readouterr()
-    assert captured.out.startswith("model ready: ")
+    assert json.loads(captured.out)["made"]
     assert captured.out.count("\n") == 1
     assert "noise" in captured.err
 
