@@ -98,6 +98,11 @@ mkdir -p "$root/etc/systemd/system.conf.d"
 printf '[Manager]\nDefaultEnvironment=%s\n' "$malloc" > "$root/etc/systemd/system.conf.d/malloc.conf"
 printf '%s\n' $malloc >> "$root/etc/environment"
 
+# The kernel has 64 serial lines and 64 virtual consoles, none of them connected: systemd need not know a unit of each.
+cat > "$root/etc/udev/rules.d/99-without-terminals.rules" <<'RULES'
+SUBSYSTEM=="tty", TAG-="systemd"
+RULES
+
 # Timers that would take apt's lock or the processor behind a play's back.
 chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer fstrim.timer getty@tty1.service
@@ -106,6 +111,9 @@ chroot "$root" systemctl --quiet enable local-seed.service systemd-networkd.serv
 
 # Reading the archive's lists takes a host twenty seconds; done here, it takes one.
 chroot "$root" apt-cache gencaches
+
+# What systemd brings up to date at the boot after an update of /usr (linker's cache, journal's catalogue) is up to date.
+chroot "$root" /usr/lib/systemd/systemd-update-done
 
 # A sparse file, filled without a mount.
 mkfs.ext4 -q -d "$root" -L local-host "$partial/base.img" "$disk_size"

@@ -112,6 +112,8 @@ def kernel_arguments(umid: str, name: str, tap: str, memory: str) -> list[str]:
         "con=null",
         "con0=null,fd:1",
         "ssl=null",
+        # Else udev and systemd keep 512 terminals of the old kind, at each boot and each reload.
+        "pty.legacy_count=0",
         f"umid={umid}",
         "uml_dir=/host/uml",
         "noreboot",
