@@ -18,6 +18,10 @@ PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared"
 
 
+# Molecule asks for colours, which would stand in what the tests read.
+PLAIN = os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+
+
 def command(program: str) -> str:
     """Path of a program of the virtual environment that runs the tests."""
     return str(Path(sys.executable).with_name(program))
@@ -63,6 +67,7 @@ class Cluster:
         done = subprocess.run(
             [*self.arguments(images, **inputs), *options],
             cwd=PROJECT,
+            env=PLAIN,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -75,6 +80,7 @@ class Cluster:
         return subprocess.Popen(
             self.arguments(images, **inputs),
             cwd=PROJECT,
+            env=PLAIN,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -111,8 +117,7 @@ class Cluster:
                 json.dumps(arguments),
             ],
             cwd=PROJECT,
-            env=os.environ
-            | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
+            env=PLAIN | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
             text=True,
             capture_output=True,
         )
