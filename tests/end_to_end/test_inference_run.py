@@ -73,7 +73,7 @@ def test_a_zip_and_one_image(cluster, samples, tmp_path):
 def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):
     new = cluster.infer(samples, "--check", run_id="check")
     assert new.code == 0
-    assert "would now send what is missing on the share and detect objects on 12 images" in new.output
+    assert "would send what is missing, then detect on 12 images" in new.output
     assert "changed=0" not in [line for line in new.output.splitlines() if line.startswith("manager")][-1]
     assert not new.results.exists()
     assert "check" not in cluster.on("manager", "ls", "/srv/share/runs").split()
