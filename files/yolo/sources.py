@@ -16,11 +16,13 @@ import shutil
 import stat
 import struct
 import sys
+import tempfile
+import time
 import zipfile
 import zlib
 from calendar import timegm
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -43,6 +45,7 @@ RATIO_FREE_BYTES = 256 << 20
 
 _EXPECTED = f"a folder, a zip, or one image ({' '.join(IMAGE_SUFFIXES)})"
 _HASH_LENGTH = 10
+_KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
 _MADE_ON_DOS = 0
@@ -322,7 +325,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="yolo.sources", description=__doc__)
     parser.add_argument("images", help=_EXPECTED)
     parser.add_argument("--cache", type=Path, required=True, help="folder to unpack zips in")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the two lists")
+    parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder with the two lists")
     parser.add_argument("--max-zip-bytes", type=int, default=MAX_ZIP_BYTES, help="default: %(default)s")
     args = parser.parse_args(argv)
     print(dumps(prepare(args.images, args.cache, args.out, args.max_zip_bytes)))
@@ -330,9 +333,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def prepare(images: str, cache: Path, out: Path, max_bytes: int = MAX_ZIP_BYTES) -> dict[str, Any]:
-    """Do what the command does, and return what it prints."""
+    """Do what the command does, and return what it prints.
+
+    Each call gets a folder of its own in ``out``, so that calls at the same time do not mix; those of the past days go.
+    """
     source = resolve(images, cache, max_bytes)
-    listed = Path(os.path.abspath(out))
+    out.mkdir(parents=True, exist_ok=True)
+    _forget_old(out)
+    listed = Path(tempfile.mkdtemp(dir=os.path.abspath(out)))
     manifest.write(source.manifest, listed / "manifest.jsonl")
     write_files_from(source, listed / "files-from")
     return {
@@ -342,6 +350,14 @@ def prepare(images: str, cache: Path, out: Path, max_bytes: int = MAX_ZIP_BYTES)
         "files_from": str(listed / "files-from"),
         **source.manifest.summary(),
     }
+
+
+def _forget_old(out: Path) -> None:
+    for listed in out.iterdir():
+        # Another call may remove it first.
+        with suppress(FileNotFoundError):
+            if listed.is_dir() and listed.stat().st_mtime < time.time() - _KEEP_LISTS:
+                shutil.rmtree(listed, ignore_errors=True)
 
 
 if __name__ == "__main__":

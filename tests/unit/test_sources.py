@@ -5,11 +5,12 @@ import shutil
 import struct
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
 import pytest
-from yolo import sources
+from yolo import manifest, sources
 from yolo.errors import YoloError
 
 
@@ -341,8 +342,8 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
     assert printed == {
         "root": str(tmp_path / "in"),
         "input_id": printed["input_id"],
-        "manifest": str(tmp_path / "out" / "manifest.jsonl"),
-        "files_from": str(tmp_path / "out" / "files-from"),
+        "manifest": printed["manifest"],
+        "files_from": printed["files_from"],
         "count": 7,
         "skipped": 1,
         "ignored": 1,
@@ -356,6 +357,32 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
     ]
     assert sorted(found) == sorted([*names, b"link.jpg"])
     assert not (tmp_path / "staged" / "link.jpg").is_symlink()
+
+
+def test_calls_at_the_same_time_do_not_mix(tmp_path):
+    printed = []
+    for name in ("one", "two"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"{name}.jpg").write_bytes(b"12345")
+        printed.append(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out"))
+    assert [Path(said["files_from"]).read_bytes() for said in printed] == [b"./one.jpg\0", b"./two.jpg\0"]
+    listed = [[entry.path for entry in manifest.read(said["manifest"])] for said in printed]
+    assert listed == [["one.jpg"], ["two.jpg"]]
+
+
+def test_lists_of_the_past_weeks_go(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(b"12345")
+    old, recent = (
+        Path(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
+    )
+    past = time.time() - 8 * 86400
+    os.utime(old, (past, past))
+    sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out")
+    assert not old.exists()
+    assert recent.exists()
 
 
 def test_the_command_fails_in_one_line(tmp_path):
