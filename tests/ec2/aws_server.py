@@ -1,0 +1,73 @@
+"""AWS on the loopback: moto's server for EC2, S3, IAM and STS, and the instance metadata service.
+
+    python aws_server.py --port 5555 --state DIR
+
+What moto lacks is added here: Debian's images, the interruption notice of a spot instance (the content of
+``DIR/spot-instance-action``, 404 without that file), and a list of all actions that were asked for (``DIR/actions``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+NOTICE = "/latest/meta-data/spot/instance-action"
+
+
+def main() -> None:
+    """Serve until killed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--state", type=Path, required=True)
+    args = parser.parse_args()
+    args.state.mkdir(parents=True, exist_ok=True)
+    # Read when moto is imported.
+    os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("images.json"))
+    from moto.core import responses
+    from moto.ec2.models import elastic_block_store
+    from moto.instance_metadata.responses import InstanceMetadataResponse
+    from moto.server import DomainDispatcherApplication, create_backend_app
+    from werkzeug.serving import WSGIRequestHandler, run_simple
+
+    answer = InstanceMetadataResponse.metadata_response
+
+    def with_notice(request, full_url, headers):
+        if not full_url.partition("?")[0].endswith(NOTICE):
+            return answer(request, full_url, headers)
+        try:
+            return 200, {}, (args.state / "spot-instance-action").read_text()
+        except FileNotFoundError:
+            return 404, {}, "Not Found"
+
+    InstanceMetadataResponse.metadata_response = staticmethod(with_notice)
+
+    call = responses.BaseResponse.call_action
+
+    def noted(self):
+        with (args.state / "actions").open("a") as file:
+            file.write(f"{self.service_name}:{self._get_action()}\n")
+        return call(self)
+
+    responses.BaseResponse.call_action = noted
+
+    # EC2 always says from which snapshot a volume came, if only an empty one.
+    volume = elastic_block_store.Volume.__init__
+
+    def from_snapshot(self, *args, **kwargs):
+        volume(self, *args, **kwargs)
+        self.snapshot_id = self.snapshot_id or ""
+
+    elastic_block_store.Volume.__init__ = from_snapshot
+
+    class Quiet(WSGIRequestHandler):
+        def log_request(self, *_):
+            pass
+
+    application = DomainDispatcherApplication(create_backend_app)
+    run_simple(args.host, args.port, application, threaded=True, request_handler=Quiet)
+
+
+if __name__ == "__main__":
+    main()
