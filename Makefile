@@ -20,7 +20,8 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(VENV)/control: requirements.txt constraints.txt files/demo/requirements.txt
-	python3 -m venv $(VENV)
+	@# One that is there is kept: made anew by another Python it would be half of each.
+	[ -x $(BIN)/pip ] || python3 -m venv $(VENV)
 	$(BIN)/pip install --quiet --no-compile -r requirements.txt
 	@# Only their photos and what samples.py imports are wanted, not torch.
 	$(BIN)/pip install --quiet --no-compile --no-deps -r files/demo/requirements.txt
@@ -38,7 +39,7 @@ up: $(VENV)/control ## Local hosts, booted
 	$(PLAY) playbooks/local_up.yml
 
 .PHONY: down
-down: $(VENV)/control ## Local hosts, networks and firewall rules, all gone
+down: $(if $(wildcard $(BIN)/ansible-playbook),,$(VENV)/control) ## Local hosts, networks and firewall rules, all gone
 	$(PLAY) playbooks/local_down.yml
 
 .PHONY: demo-images
