@@ -48,6 +48,12 @@ REMEDIES = (
         "AWS can't be reached",
         "Check the region (AWS_REGION) and this machine's network.",
     ),
+    (
+        r"NoSuchBucket|InvalidBucketName|bucket does not exist",
+        "no such bucket",
+        "Check the name: `aws s3 ls` lists yours.",
+    ),
+    (r"NoSuchKey|\(404\).*HeadObject", "no such object", "Check the name: `aws s3 ls` shows what there is."),
     (r"InvalidVpcID|InvalidSubnetID", "no such network", "Check ec2_vpc_id, ec2_subnet_id and the region."),
     (
         r"DependencyViolation",

@@ -3,7 +3,9 @@
     python aws_server.py --port 5555 --state DIR
 
 What moto lacks is added here: Debian's images, the interruption notice of a spot instance (the content of
-``DIR/spot-instance-action``, 404 without that file), and a list of all actions that were asked for (``DIR/actions``).
+``DIR/spot-instance-action.ADDRESS``, where ADDRESS is the instance's; 404 without that file, 401 without a session
+token), and a list of all actions that were asked for (``DIR/actions``). An instance's public address is its private
+one: moto would invent one, and the address that it invents is somebody's.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ def main() -> None:
     # Read when moto is imported.
     os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("images.json"))
     from moto.core import responses
-    from moto.ec2.models import elastic_block_store
+    from moto.ec2.models import elastic_block_store, instances
+    from moto.ec2.models.elastic_network_interfaces import NetworkInterface
     from moto.instance_metadata.responses import InstanceMetadataResponse
     from moto.server import DomainDispatcherApplication, create_backend_app
     from werkzeug.serving import WSGIRequestHandler, run_simple
@@ -36,8 +39,10 @@ def main() -> None:
     def with_notice(request, full_url, headers):
         if not full_url.partition("?")[0].endswith(NOTICE):
             return answer(request, full_url, headers)
+        if "X-aws-ec2-metadata-token" not in request.headers:
+            return 401, {}, "Unauthorized"
         try:
-            return 200, {}, (args.state / "spot-instance-action").read_text()
+            return 200, {}, (args.state / f"spot-instance-action.{request.remote_addr}").read_text()
         except FileNotFoundError:
             return 404, {}, "Not Found"
 
@@ -60,6 +65,22 @@ def main() -> None:
         self.snapshot_id = self.snapshot_id or ""
 
     elastic_block_store.Volume.__init__ = from_snapshot
+
+    def public_is_private(self):
+        if str(self.public_ip_auto_assign).lower() == "true":
+            self.public_ip = self.private_ip_address
+
+    NetworkInterface.check_auto_public_ip = public_is_private
+
+    # EC2 takes the market from the launch template too.
+    run = instances.InstanceBackend.run_instances
+
+    def with_market(self, *args, **kwargs):
+        if template := kwargs.get("launch_template"):
+            kwargs["instance_market_options"] = self._get_template_from_args(template).data.get("InstanceMarketOptions")
+        return run(self, *args, **kwargs)
+
+    instances.InstanceBackend.run_instances = with_market
 
     class Quiet(WSGIRequestHandler):
         def log_request(self, *_):

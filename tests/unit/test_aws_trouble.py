@@ -18,6 +18,8 @@ from aws_trouble import aws_trouble
             "no such instance",
             "ec2_zone",
         ),
+        ({"msg": "fatal error: (NoSuchBucket) when calling ListObjectsV2"}, "no such bucket", "aws s3 ls"),
+        ({"msg": "error occurred (404) when calling the HeadObject operation"}, "no such object", "aws s3 ls"),
         ({"msg": 'Could not connect to the endpoint URL: "https://x"'}, "can't be reached", "AWS_REGION"),
         (
             {"msg": "x", "error": {"code": "InvalidSubnetID.NotFound", "message": "no"}},

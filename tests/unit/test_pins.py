@@ -76,4 +76,4 @@ def test_versions_are_exact_and_from_an_index():
     for file in ("constraints.txt", "requirements.txt", "requirements-test.txt"):
         for line in (PROJECT / file).read_text().splitlines():
             if line and not line.startswith(("#", "-c ", "-r ")):
-                assert re.fullmatch(r"[\w.-]+==[\w.+-]+", line), f"{file}: {line}"
+                assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.+-]+", line), f"{file}: {line}"
