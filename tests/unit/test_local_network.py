@@ -5,7 +5,7 @@ import subprocess
 
 import local_network
 import pytest
-from ansible.module_utils.local_hosts import ClusterNames, CommandError
+from ansible.module_utils.local_hosts import ClusterNames, CommandError, machine_runner
 from local_network import Network, firewall_rules
 
 SUBNET = ipaddress.IPv4Network("10.93.0.0/24")
@@ -210,6 +210,20 @@ def test_down_again_nothing_is_left(machine, tmp_path):
     again.absent()
     assert not again.changed
     assert machine.ran == []
+
+
+def test_a_machine_that_never_had_hosts_needs_no_programs_to_take_them_down(tmp_path):
+    class Bare:
+        """Stands for an AnsibleModule on a machine without `ip` and `nft`."""
+
+        def get_bin_path(self, _):
+            return None
+
+    gone = Network("local", machine_runner(Bare()), check_mode=False)
+    gone.absent()
+    assert not gone.changed
+    with pytest.raises(CommandError, match="ip is not installed"):
+        gone.present(SUBNET)
 
 
 def test_check_mode_leaves_the_network_up(machine, tmp_path):

@@ -59,6 +59,7 @@ from ansible.module_utils.local_hosts import (
     CommandError,
     Runner,
     existing_namespaces,
+    machine_runner,
     run_checked,
     write_whole,
 )
@@ -206,7 +207,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     wanted = module.params
-    host = Host(wanted["cluster"], wanted["name"], Path(wanted["directory"]), module.run_command)
+    host = Host(wanted["cluster"], wanted["name"], Path(wanted["directory"]), machine_runner(module))
     try:
         pids = host.processes()
         if wanted["state"] == "running":

@@ -40,6 +40,7 @@ from ansible.module_utils.local_hosts import (
     CommandError,
     Runner,
     existing_namespaces,
+    machine_runner,
     run_checked,
 )
 
@@ -205,7 +206,7 @@ def main() -> None:
         required_if=[("state", "present", ["subnet"])],
         supports_check_mode=True,
     )
-    network = Network(module.params["cluster"], module.run_command, module.check_mode)
+    network = Network(module.params["cluster"], machine_runner(module), module.check_mode)
     try:
         if module.params["state"] == "present":
             network.present(ipaddress.IPv4Network(module.params["subnet"]))

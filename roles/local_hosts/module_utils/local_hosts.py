@@ -7,6 +7,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
 
 NAMESPACE_PREFIX = "yolo-"
 RUN_DIR = Path("/run/yolo-local-hosts")
@@ -53,6 +57,22 @@ class CommandError(Exception):
     """A command of the machine failed; the text says which, and what it said."""
 
 
+NOT_INSTALLED = 127
+"""Exit code of a program that the machine does not have, as in a shell."""
+
+
+def machine_runner(module: AnsibleModule) -> Runner:
+    """Return what runs a command on the machine, as root's PATH finds it; :data:`NOT_INSTALLED` where it finds none."""
+
+    def run(arguments: list[str]) -> tuple[int, str, str]:
+        program = module.get_bin_path(arguments[0])
+        if program is None:
+            return NOT_INSTALLED, "", f"{arguments[0]} is not installed"
+        return module.run_command([program, *arguments[1:]])
+
+    return run
+
+
 def run_checked(run: Runner, *arguments: str) -> str:
     """Run a command and return its output.
 
@@ -67,8 +87,12 @@ def run_checked(run: Runner, *arguments: str) -> str:
 
 def existing_namespaces(run: Runner) -> set[str]:
     """Names of all network namespaces of local clusters on this machine."""
-    lines = run_checked(run, "ip", "netns", "list").splitlines()
-    return {line.split()[0] for line in lines if line.startswith(NAMESPACE_PREFIX)}
+    code, out, err = run(["ip", "netns", "list"])
+    if code == NOT_INSTALLED:
+        return set()
+    if code != 0:
+        raise CommandError(f"Failed to list the network namespaces (exit {code}): {err.strip()}")
+    return {line.split()[0] for line in out.splitlines() if line.startswith(NAMESPACE_PREFIX)}
 
 
 def write_whole(path: Path, content: bytes, mode: int = 0o644) -> None:
