@@ -4,17 +4,33 @@
 
 What moto lacks is added here: Debian's images, the interruption notice of a spot instance (the content of
 ``DIR/spot-instance-action.ADDRESS``, where ADDRESS is the instance's; 404 without that file, 401 without a session
-token), and a list of all actions that were asked for (``DIR/actions``). An instance's public address is its private
-one: moto would invent one, and the address that it invents is somebody's.
+token), and a list of all actions that were asked for (``DIR/actions``, each with ``tagged`` if it names tags for what it
+makes). An instance's public address is its private one: moto would invent one, and the address that it invents is
+somebody's.
+
+``DIR/trouble.json`` makes actions go wrong as they do at AWS: ``{"RunInstances": {"after": 2, "code": "VcpuLimitExceeded",
+"message": "..."}}`` lets two calls through and refuses the rest; without a code an action says that it is done, and does
+nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from collections import Counter
 from pathlib import Path
 
 NOTICE = "/latest/meta-data/spot/instance-action"
+NAMESPACE = "http://ec2.amazonaws.com/doc/2016-11-15/"
+
+
+def read_trouble(state: Path) -> dict[str, dict]:
+    """Return what is to go wrong, by action."""
+    try:
+        return json.loads((state / "trouble.json").read_text())
+    except FileNotFoundError:
+        return {}
 
 
 def main() -> None:
@@ -28,6 +44,7 @@ def main() -> None:
     # Read when moto is imported.
     os.environ["MOTO_AMIS_PATH"] = str(Path(__file__).with_name("images.json"))
     from moto.core import responses
+    from moto.ec2.exceptions import EC2ClientError
     from moto.ec2.models import elastic_block_store, instances
     from moto.ec2.models.elastic_network_interfaces import NetworkInterface
     from moto.instance_metadata.responses import InstanceMetadataResponse
@@ -50,10 +67,23 @@ def main() -> None:
 
     call = responses.BaseResponse.call_action
 
+    calls: Counter[str] = Counter()
+
     def noted(self):
+        action = self._get_action()
+        tagged = any(name.startswith("TagSpecification") for name in self.querystring)
         with (args.state / "actions").open("a") as file:
-            file.write(f"{self.service_name}:{self._get_action()}\n")
-        return call(self)
+            file.write(f"{self.service_name}:{action}{' tagged' if tagged else ''}\n")
+        trouble = read_trouble(args.state).get(action)
+        if trouble is None:
+            calls[action] = 0
+            return call(self)
+        calls[action] += 1
+        if calls[action] <= trouble.get("after", 0):
+            return call(self)
+        if "code" in trouble:
+            return self.serialized(responses.ActionResult(EC2ClientError(trouble["code"], trouble["message"])))
+        return 200, {}, f'<{action}Response xmlns="{NAMESPACE}"><return>true</return></{action}Response>'
 
     responses.BaseResponse.call_action = noted
 

@@ -35,6 +35,23 @@ def quieten(scratch: str) -> None:
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
+def keep_float32() -> None:
+    """Let OpenVINO reckon in float32, as the project does.
+
+    Where the processor has bfloat16, OpenVINO takes that unless told otherwise, and boxes come in halves of a pixel.
+    """
+    try:
+        import openvino
+    except ImportError:
+        return
+    compile_model = openvino.Core.compile_model
+
+    def exactly(core: object, *args: object, config: dict | None = None, **more: object) -> object:
+        return compile_model(core, *args, config=(config or {}) | {"INFERENCE_PRECISION_HINT": "f32"}, **more)
+
+    openvino.Core.compile_model = exactly
+
+
 def ensure_torchvision() -> str:
     """Let ultralytics run where torchvision lacks the operators of its compiled part.
 
@@ -119,6 +136,7 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reference-config-") as scratch:
         quieten(scratch)
+        keep_float32()
         nms = ensure_torchvision()
         found = predict(
             args.images,
