@@ -6,12 +6,15 @@ import yolo
 
 #: Modules of the control node and the submit host; these have Python and nothing else.
 PLAIN = [
+    "amdahl",
     "bundle",
     "code_id",
     "collect",
     "compare",
+    "cost",
     "errors",
     "fsio",
+    "latency",
     "layout",
     "manifest",
     "model",
