@@ -17,6 +17,8 @@ from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path as Shape
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from .errors import one_line
@@ -194,7 +196,7 @@ def job_bars(name: str, jobs: Sequence[Mapping[str, Any]], stages: Sequence[str]
         axes.set_xlabel(
             "jobs, in the order of their chunks" if len(groups) == len(jobs) else "groups of jobs: their means"
         )
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True) if len(groups) == len(jobs) else NullLocator())
         _legend(figure, axes, 3)
 
     each = "each job" if len(groups) == len(jobs) else f"each of {len(groups)} groups of the {len(jobs)} jobs"
@@ -210,6 +212,19 @@ def joined(spans: Sequence[tuple[float, float]], gap: float) -> list[tuple[float
         else:
             out.append((start, end))
     return out
+
+
+def _boxes(axes: Axes, spans: Sequence[tuple[float, float, float]], colour: str) -> None:
+    """Draw (row, from, to) as boxes, all of them as one shape: a page with thousands stays small."""
+    if not spans:
+        return
+    corners = [
+        corner
+        for row, left, right in spans
+        for corner in ((left, row - 0.35), (left, row + 0.35), (right, row + 0.35), (right, row - 0.35), (0.0, 0.0))
+    ]
+    codes = [Shape.MOVETO, Shape.LINETO, Shape.LINETO, Shape.LINETO, Shape.CLOSEPOLY] * len(spans)
+    axes.add_patch(PathPatch(Shape(corners, codes), facecolor=colour, edgecolor="white", linewidth=0.3))
 
 
 def timeline(name: str, jobs: Sequence[Mapping[str, Any]], zero: float) -> str:
@@ -233,22 +248,18 @@ def timeline(name: str, jobs: Sequence[Mapping[str, Any]], zero: float) -> str:
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
+        starts, works = [], []
         for row, key in enumerate(keys):
-            own = sorted(slots[key], key=lambda job: job["start"])
-            if shown <= MAX_BARS:
-                starts = [
-                    (job["start"] - zero, min(job["seconds"].get("start", 0.0), job["end"] - job["start"]))
-                    for job in own
-                ]
-                works = [
-                    (left + wide, job["end"] - zero - left - wide)
-                    for (left, wide), job in zip(starts, own, strict=True)
-                ]
-                axes.broken_barh(starts, (row - 0.35, 0.7), color=COLOURS["start"], linewidth=0)
-                axes.broken_barh(works, (row - 0.35, 0.7), facecolor=COLOURS["work"], edgecolor="white", linewidth=0.3)
-            else:
-                spans = joined([(job["start"] - zero, job["end"] - zero) for job in own], end / 500)
-                axes.broken_barh([(a, b - a) for a, b in spans], (row - 0.35, 0.7), color=COLOURS["work"], linewidth=0)
+            own = [(job["start"] - zero, job["end"] - zero, job["seconds"].get("start", 0.0)) for job in slots[key]]
+            if shown > MAX_BARS:
+                works += [(row, *span) for span in joined([(began, ended) for began, ended, _ in own], end / 500)]
+                continue
+            for began, ended, loading in own:
+                ready = min(began + loading, ended)
+                starts.append((row, began, ready))
+                works.append((row, ready, ended))
+        _boxes(axes, starts, COLOURS["start"])
+        _boxes(axes, works, COLOURS["work"])
         if shown <= MAX_BARS:
             axes.bar(0, 0, color=COLOURS["start"], label="start: imports, loading the model")
         axes.bar(0, 0, color=COLOURS["work"], label="images")
@@ -295,7 +306,7 @@ def latency(
         )
         axes.set_xscale("log")
         axes.set(xlabel="milliseconds of an image (steps grow in proportion)", ylabel="images")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 8 * low else MaxNLocator(6, min_n_ticks=3))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))

@@ -26,7 +26,15 @@ NAME = "report.html"
 """Name of the report in the results folder."""
 
 SHOWN = 50
-"""Failures, jobs, slots and classes that a table names; files have the rest."""
+"""Failures, slots and classes that a table names; files have the rest."""
+JOBS = 20
+"""Jobs that a table names."""
+
+_METRICS = (
+    "run_id", "mode", "leg", "settings", "counts", "detections_per_class", "failures", "missing", "times",
+    "images_per_second", "slots", "jobs", "latency_ms", "slowest", "threads", "cpu_models", "versions", "cost",
+)  # fmt: skip
+_COMPARED = ("single", "parallel", "slots", "speed_up", "efficiency", "comparable", "identical", "host", "amdahl")
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -35,7 +43,7 @@ body { margin: 0 auto; max-width: 72rem; padding: 1rem; background: #fff; color:
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", Arial, sans-serif; }
 h1 { font-size: 1.6rem; line-height: 1.2; margin: .5rem 0; overflow-wrap: anywhere; }
 h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; border-bottom: 1px solid #bbb; }
-h3 { font-size: 1rem; margin: 1rem 0 .25rem; }
+h3 { font-size: 1rem; margin: .75rem 0 .25rem; }
 p, li, dd { max-width: 50rem; overflow-wrap: anywhere; }
 a { color: #0b57a4; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .75rem; margin: 1rem 0;
@@ -43,6 +51,8 @@ a { color: #0b57a4; }
 .cards li { border: 1px solid #bbb; border-radius: .4rem; padding: .6rem .8rem; }
 .cards strong { display: block; font-size: 1.5rem; line-height: 1.2; }
 .cards small { display: block; color: #444; }
+nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1rem; padding: 0; list-style: none; }
+caption { white-space: nowrap; }
 .plots { display: grid; gap: 1rem; align-items: start;
   grid-template-columns: repeat(auto-fit, minmax(min(100%, 28rem), 1fr)); }
 figure { margin: 0; min-width: 0; }
@@ -52,7 +62,7 @@ figcaption { font-size: .9rem; color: #333; max-width: 45rem; overflow-wrap: any
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; }
 caption { text-align: left; font-weight: 600; padding: .25rem 0; }
 th, td { border-bottom: 1px solid #ddd; padding: .25rem .6rem .25rem 0; text-align: left; vertical-align: top; }
-td { overflow-wrap: anywhere; min-width: 3.5rem; }
+td, tbody th { overflow-wrap: break-word; max-width: 24rem; }
 td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .predicted { background: #fff4ec; }
 .good::before { content: "\\2713\\00a0"; }
@@ -114,9 +124,9 @@ def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[object]], k
     return "".join(out)
 
 
-def figure(svg: str, caption: str) -> str:
-    """Return a plot with its caption."""
-    return f"<figure>{svg}<figcaption>{text(caption)}</figcaption></figure>"
+def figure(title: str, svg: str, caption: str) -> str:
+    """Return a plot between its heading and its caption."""
+    return f"<figure><h3>{text(title)}</h3>{svg}<figcaption>{text(caption)}</figcaption></figure>"
 
 
 def paragraph(value: str, kind: str = "") -> str:
@@ -194,6 +204,7 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
     known = {name: value for name, value in wall.items() if value is not None}
     out.append(
         figure(
+            "The pass by the clock",
             plots.sums("run", "The pass, by the clock", known, "seconds by the clock"),
             "stage: input put on the share. queue: from submission to the first start of a job. work: from there to "
             "the last image. collect: records merged.",
@@ -202,6 +213,7 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
     known = {name: value for name, value in slots.items() if value is not None}
     out.append(
         figure(
+            "The slots' time, summed",
             plots.sums("slots", "The slots' time, summed", known, "seconds, summed over the slots"),
             "What the slots' time was spent on between the first start and the last image; idle: a slot that worked "
             "had no job. Stages of different images run beside each other, so the parts may be more than the whole.",
@@ -209,14 +221,16 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
     )
     out.append(
         figure(
+            "Stages of each job",
             plots.job_bars("jobs", jobs, stages),
-            "Stages of each job. A bar higher than its mark: stages overlapped. Lower: the job waited.",
+            "A bar higher than its mark: stages overlapped. Lower: the job waited.",
         )
     )
     zero = times["submitted"] if times["submit_to_start_seconds"] is not None else times["first_start"]
     since = "submission" if times["submit_to_start_seconds"] is not None else "the first start"
     out.append(
         figure(
+            "Timeline of each slot",
             plots.timeline("timeline", jobs, zero),
             f"What each slot did when; 0 is {since}. White between bars: the slot waited.",
         )
@@ -231,18 +245,18 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
     ranked = sorted(jobs, key=lambda job: (job["start"] - job["end"], job["chunk"]))
     out.append(
         table(
-            f"Jobs, the longest first{f' ({SHOWN} of {len(jobs):,})' if len(jobs) > SHOWN else ''}; seconds",
+            f"Jobs, the longest first{f' ({JOBS} of {len(jobs):,})' if len(jobs) > JOBS else ''}; seconds",
             head,
             [
                 (
                     f"{job['plan']}-{job['chunk']}", job["host"], job["slot"], job["images"], job.get("queue_seconds"),
                     *(job["seconds"].get(stage) for stage in stages), round(job["end"] - job["start"], 3),
                 )
-                for job in ranked[:SHOWN]
+                for job in ranked[:JOBS]
             ],
         )
     )  # fmt: skip
-    out.append(more(len(jobs) - SHOWN, "metrics.json"))
+    out.append(more(len(jobs) - JOBS, "metrics.json"))
     head = ("slot", "jobs", "images", "busy seconds", "images/s while busy")
     rows = [
         (f"{s['host']} {s['slot']}", s["jobs"], s["images"], s["busy_seconds"], s["images_per_second"])
@@ -269,7 +283,9 @@ def latencies(metrics: Mapping[str, Any], total: Sequence[float], infer: Sequenc
         (stage, *(value[name] for name in ("count", "mean", *names))) if value else (stage, 0, *[None] * 6)
         for stage, value in found.items()
     ]
-    return figure(svg, caption) + table("Milliseconds of an image", ("stage", "images", "mean", *names), rows)
+    return figure("How long images took", svg, caption) + table(
+        "Milliseconds of an image", ("stage", "images", "mean", *names), rows
+    )
 
 
 def troubled(metrics: Mapping[str, Any]) -> str:
@@ -367,7 +383,7 @@ def predicted(compared: Mapping[str, Any]) -> str:
     return "".join(
         (
             paragraph(fit["note"]),
-            figure(svg, caption),
+            figure("Measured, and predicted", svg, caption),
             table("PREDICTION, not measured", head, rows, "predicted"),
             paragraph(
                 f"Amdahl's law with the serial fraction {fit['serial_fraction_used']:.4f} (fitted: "
@@ -472,7 +488,7 @@ def page(
     per_class = metrics["detections_per_class"]
     ranked = sorted(per_class.items(), key=lambda item: (-item[1], item[0]))
     detections = (
-        figure(plots.classes("classes", per_class), "Detections above the run's confidence.")
+        figure("Detections by class", plots.classes("classes", per_class), "Detections above the run's confidence.")
         + table("Detections of each class", ("class", "detections"), ranked[:SHOWN])
         + more(len(ranked) - SHOWN, "metrics.json")
         if per_class
@@ -510,16 +526,20 @@ def page(
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path, needed: Sequence[str]) -> dict[str, Any]:
     try:
         value = fsio.read_json(path)
-        if not isinstance(value, dict):
-            raise ValueError("no JSON object")
+        if lacking := [name for name in needed if name not in value]:
+            raise ValueError(f"without {', '.join(lacking)}")
     except FileNotFoundError:
         raise YoloError("no figures to report", path, remedy="give the folder results/<run_id> of a run") from None
-    except ValueError as error:
-        raise YoloError(f"the figures are damaged ({error})", path, remedy="run the same run_id again") from None
-    return value
+    except (ValueError, TypeError) as error:
+        raise YoloError(
+            f"the figures are damaged or of an older version ({error})",
+            path,
+            remedy="run the same run_id again, which merges and pulls them anew",
+        ) from None
+    return dict(value)
 
 
 def report(folder: Path) -> bool:
@@ -533,16 +553,9 @@ def report(folder: Path) -> bool:
         OSError: A file can't be read or written.
     """
     files = Leg(folder)
-    metrics = _read(files.metrics_json)
-    compared = _read(folder / "compare.json") if metrics.get("mode") == "compare" else {}
-    try:
-        content = page(metrics, compared, *read_latencies(files.metrics_csv))
-    except (KeyError, TypeError, AttributeError) as error:
-        raise YoloError(
-            f"the figures are of another version ({type(error).__name__}: {error})",
-            files.metrics_json,
-            remedy="run the same run_id again, which merges and pulls them anew",
-        ) from error
+    metrics = _read(files.metrics_json, _METRICS)
+    compared = _read(folder / "compare.json", _COMPARED) if metrics["mode"] == "compare" else {}
+    content = page(metrics, compared, *read_latencies(files.metrics_csv))
     path = folder / NAME
     before = path.stat() if path.is_file() else None
     fsio.write_text(path, content, keep_equal=True)
