@@ -224,7 +224,7 @@ def _boxes(axes: Axes, spans: Sequence[tuple[float, float, float]], colour: str)
         for corner in ((left, row - 0.35), (left, row + 0.35), (right, row + 0.35), (right, row - 0.35), (0.0, 0.0))
     ]
     codes = [Shape.MOVETO, Shape.LINETO, Shape.LINETO, Shape.LINETO, Shape.CLOSEPOLY] * len(spans)
-    axes.add_patch(PathPatch(Shape(corners, codes), facecolor=colour, edgecolor="white", linewidth=0.3))
+    axes.add_patch(PathPatch(Shape(corners, codes), facecolor=colour, linewidth=0))
 
 
 def timeline(name: str, jobs: Sequence[Mapping[str, Any]], zero: float) -> str:

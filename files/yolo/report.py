@@ -228,11 +228,16 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
     )
     zero = times["submitted"] if times["submit_to_start_seconds"] is not None else times["first_start"]
     since = "submission" if times["submit_to_start_seconds"] is not None else "the first start"
+    shown = ""
+    if len(metrics["slots"]) > plots.MAX_ROWS:
+        shown += f" {plots.MAX_ROWS} of {len(metrics['slots'])} slots, from the first that was done to the last."
+    if len(jobs) > plots.MAX_BARS:
+        shown += " Jobs that follow each other at once may be joined to one bar."
     out.append(
         figure(
             "Timeline of each slot",
             plots.timeline("timeline", jobs, zero),
-            f"What each slot did when; 0 is {since}. White between bars: the slot waited.",
+            f"What each slot did when; 0 is {since}. White between bars: the slot waited.{shown}",
         )
     )
     out.append("</div>")
