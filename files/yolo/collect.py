@@ -214,9 +214,10 @@ def _waits(jobs: Sequence[JobReport], submitted: float | None) -> dict[str, floa
     }
 
 
-def occurring(jobs: Sequence[JobReport], name: str) -> list[Any]:
-    """Return what a field of the reports holds, without repeats; jobs of older code lack some fields."""
-    return sorted({value for job in jobs if (value := getattr(job, name, None))})
+def occurring(jobs: Sequence[JobReport], settings: Mapping[str, Any], name: str) -> list[Any]:
+    """Return what jobs ran with, without repeats: as their reports tell, else as ``run.json`` told them."""
+    told = {value for job in jobs if (value := getattr(job, name, None) or settings.get(name))}
+    return sorted(told, key=str)
 
 
 def slots_of(jobs: Sequence[JobReport]) -> list[dict[str, Any]]:
@@ -458,8 +459,8 @@ def _metrics(
         "latency_ms": tally.latencies.table(),
         "slowest": tally.latencies.slowest(),
         "threads": sorted({job.threads for job in jobs}),
-        "engines": occurring(jobs, "engine"),
-        "precisions": occurring(jobs, "precision"),
+        "engines": occurring(jobs, settings, "engine"),
+        "precisions": occurring(jobs, settings, "precision"),
         "cpu_models": sorted({job.cpu_model for job in jobs if job.cpu_model}),
         "versions": {"collect": [__version__], **versions_of(jobs)},
     }

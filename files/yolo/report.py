@@ -34,6 +34,11 @@ _METRICS = (
     "run_id", "mode", "leg", "settings", "counts", "detections_per_class", "failures", "missing", "times",
     "images_per_second", "slots", "jobs", "latency_ms", "slowest", "threads", "cpu_models", "versions", "cost",
 )  # fmt: skip
+# Settings that tell what was measured before the jobs.
+_MEASURED = (
+    ("engine_measured", "how fast the engines were"),
+    ("precision_difference", "how far detections differ from fp32"),
+)
 _COMPARED = ("single", "parallel", "slots", "speed_up", "efficiency", "comparable", "identical", "host", "amdahl")
 
 _STYLE = """
@@ -442,6 +447,7 @@ def settings(metrics: Mapping[str, Any]) -> str:
         ("precision", told(metrics.get("precisions") or (), unsaid)),
         ("threads of a job", told(metrics["threads"], "no job ended")),
         ("processors", told(metrics["cpu_models"], unsaid)),
+        *((label, json.dumps(asked[key])) for key, label in _MEASURED if asked.get(key)),
         *((f"version of {name}", told(found, "")) for name, found in metrics["versions"].items()),
     ]
     shown = [(key, value if isinstance(value, str) else json.dumps(value)) for key, value in asked.items()]

@@ -292,6 +292,16 @@ def test_what_is_measured_once_stays_when_the_pass_is_merged_again(tmp_path, mon
     assert (times["stage_seconds"], times["collect_seconds"]) == (None, 6.0)
 
 
+def test_engine_and_precision_are_what_the_jobs_were_told(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    put_job(run.leg("parallel"))
+    assert (results(run)[1]["engines"], results(run)[1]["precisions"]) == ([], [])
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "engine": "openvino", "precision": "int8"})
+    metrics = results(run)[1]
+    assert (metrics["engines"], metrics["precisions"]) == (["openvino"], ["int8"])
+
+
 def test_how_long_images_took(tmp_path):
     run, entries = make_run(tmp_path, [f"{i:02d}.jpg" for i in range(21)])
     leg = run.leg("parallel")

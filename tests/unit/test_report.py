@@ -262,6 +262,8 @@ def test_engine_and_precision_are_told_where_jobs_tell_them(results):
     shown = report.settings({**metrics, "engines": ["openvino"], "precisions": ["int8"]})
     assert ">openvino<" in shown
     assert ">int8<" in shown
+    measured = {**metrics["settings"], "precision_difference": {"f1": 0.97}}
+    assert "how far detections differ from fp32" in report.settings({**metrics, "settings": measured})
     assert "not told by the jobs" not in shown
 
 
