@@ -11,16 +11,18 @@ import csv
 import io
 import os
 import sys
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import __version__, fsio, layout, manifest
+from . import __version__, cost, fsio, layout, manifest
 from .errors import YoloError, one_line, run_cli
+from .latency import Latencies, total_ms
 from .layout import LEGS, Leg, Run
 from .plan import read_digest, read_settings, run_at
 from .records import STAGES, Entry, JobReport, Record
@@ -40,8 +42,10 @@ _CSV_COLUMNS = (
     "height",
     "detections",
     *(f"{stage}_ms" for stage in STAGES),
+    "total_ms",
     "host",
     "slot",
+    "job",
     "error",
 )
 
@@ -75,6 +79,7 @@ class Tally:
     per_class: Counter[int] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    latencies: Latencies = field(default_factory=Latencies)
 
     @property
     def images(self) -> int:
@@ -186,7 +191,33 @@ def times_of(jobs: Sequence[JobReport], submitted: float | None) -> dict[str, An
         "submit_to_start_seconds": since_submitted(first),
         "submit_to_end_seconds": since_submitted(last),
         "seconds": {s: round(sum(job.seconds.get(s, 0.0) for job in jobs), 3) for s in stages},
+        **_waits(jobs, submitted),
     }
+
+
+def queue_seconds(job: JobReport, submitted: float | None) -> float | None:
+    """Return how long a job waited from its submission to its start; None where that is not known."""
+    return None if submitted is None or job.start < submitted else round(job.start - submitted, 3)
+
+
+def _waits(jobs: Sequence[JobReport], submitted: float | None) -> dict[str, float | None]:
+    """Return the seconds that jobs waited for slots, and that slots were busy and waited for jobs."""
+    waits = [queue_seconds(job, submitted) for job in jobs]
+    busy = sum(job.end - job.start for job in jobs)
+    slots = len({(job.host, job.slot) for job in jobs})
+    wall = max(job.end for job in jobs) - min(job.start for job in jobs) if jobs else 0.0
+    known = [wait for wait in waits if wait is not None]
+    return {
+        "queue_seconds": round(sum(known), 3) if jobs and len(known) == len(jobs) else None,
+        "busy_seconds": round(busy, 3),
+        "idle_seconds": round(max(slots * wall - busy, 0.0), 3),
+    }
+
+
+def occurring(jobs: Sequence[JobReport], settings: Mapping[str, Any], name: str) -> list[Any]:
+    """Return what jobs ran with, without repeats: as their reports tell, else as ``run.json`` told them."""
+    told = {value for job in jobs if (value := getattr(job, name, None) or settings.get(name))}
+    return sorted(told, key=str)
 
 
 def slots_of(jobs: Sequence[JobReport]) -> list[dict[str, Any]]:
@@ -216,7 +247,13 @@ def versions_of(jobs: Sequence[JobReport]) -> dict[str, list[str]]:
     return {name: sorted(found[name]) for name in sorted(found)}
 
 
-def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str, Any]:
+def collect(
+    run: Run,
+    leg_name: str,
+    submitted: float | None = None,
+    stage_seconds: float | None = None,
+    prices: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Write ``predictions.json``, ``metrics.csv`` and ``metrics.json`` of a leg.
 
     Args:
@@ -224,6 +261,8 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
         leg_name: ``parallel`` or ``single``.
         submitted: When the jobs of the newest pass were submitted, seconds since the epoch; by
             default what was given for the same pass before.
+        stage_seconds: How long it took to put images, weights and code on the share; kept as ``submitted`` is.
+        prices: What the hosts cost, see ``cost.parse``.
 
     Returns:
         What the command prints.
@@ -232,6 +271,7 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
         YoloError: The manifest or the settings are damaged.
         OSError: A file can't be read or written, e.g. the disk is full.
     """
+    began = time.monotonic()
     leg = run.leg(leg_name)
     settings = read_settings(run)
     names = read_names(settings)
@@ -240,21 +280,41 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
     plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
     last = [job for job in jobs if job.plan == plan]
     tally = _write_images(run, leg, names, plan)
-    metrics = _metrics(run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted))
+    known = {"submitted": submitted, "stage_seconds": stage_seconds, "collect_seconds": None}
+    if submitted is None:
+        known |= {name: value for name, value in _known_before(leg, plan).items() if known[name] is None}
+    if known["collect_seconds"] is None:
+        known["collect_seconds"] = round(time.monotonic() - began, 3)
+    metrics = _metrics(run, leg_name, settings, names, tally, last, known)
+    metrics["cost"] = cost.of_pass(prices or {}, pass_seconds(metrics["times"]), tally.processed, leg_name == "single")
     fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
     return _summary(leg, metrics)
 
 
-def _submitted(leg: Leg, plan: str | None, submitted: float | None) -> float | None:
-    if submitted is not None:
-        return submitted
+def pass_seconds(times: Mapping[str, Any]) -> float | None:
+    """Return how long a pass kept its hosts: staging, from submission to the last image, merging.
+
+    What is not known is left out; without any job it is None.
+    """
+    work = times["submit_to_end_seconds"] if times["submit_to_end_seconds"] is not None else times["wall_seconds"]
+    if work is None:
+        return None
+    return round((times["stage_seconds"] or 0.0) + work + (times["collect_seconds"] or 0.0), 3)
+
+
+def _known_before(leg: Leg, plan: str | None) -> dict[str, float]:
+    """Return what the figures of the same pass said about its beginning and its end.
+
+    These are measured once: another look at a finished pass must not change its figures.
+    """
     try:
-        before = fsio.read_json(leg.metrics_json)
-        if before["times"]["plan"] == plan:
-            return float(before["times"]["submitted"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    return None
+        before = fsio.read_json(leg.metrics_json)["times"]
+        if before["plan"] != plan:
+            return {}
+        kept = {name: before.get(name) for name in ("submitted", "stage_seconds", "collect_seconds")}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {name: value for name, value in kept.items() if isinstance(value, int | float)}
 
 
 def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) -> Tally:
@@ -282,6 +342,7 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
             write_row(_csv_row(entry, record, status))
             if record is None or status != "ok":
                 continue
+            tally.latencies.add(record.times, _place(entry, record))
             for line in _predictions(entry, record, image_id, categories):
                 predictions.write((b"\n" if tally.detections == 0 else b",\n") + line)
                 tally.detections += 1
@@ -324,12 +385,18 @@ def _csv_writer(file: BinaryIO) -> Callable[[Iterable[object]], None]:
     return write
 
 
+def _place(entry: Entry, record: Record) -> dict[str, Any]:
+    size = {"width": record.width, "height": record.height, "detections": len(record.detections)}
+    return {"path": entry.path, **size, "host": record.host, "slot": record.slot, "job": record.job}
+
+
 def _csv_row(entry: Entry, record: Record | None, status: str) -> list[object]:
     if record is None:
         return [entry.path, status, *[""] * (len(_CSV_COLUMNS) - 3), entry.skip or ""]
     times = [record.times.get(f"{stage}_ms", "") for stage in STAGES]
     size = [record.width, record.height] if record.width else ["", ""]
-    found = [len(record.detections), *times, record.host, record.slot, record.error or ""]
+    total = total_ms(record.times) if record.times else ""
+    found = [len(record.detections), *times, total, record.host, record.slot, record.job, record.error or ""]
     return [entry.path, status, *size, *found]
 
 
@@ -353,9 +420,11 @@ def _metrics(
     names: Sequence[str],
     tally: Tally,
     jobs: Sequence[JobReport],
-    submitted: float | None,
+    known: Mapping[str, float | None],
 ) -> dict[str, Any]:
+    submitted = known["submitted"]
     times = times_of(jobs, submitted)
+    times |= {name: known[name] for name in ("stage_seconds", "collect_seconds")}
     wall = times["wall_seconds"]
     categories = category_ids(names)
     slots = slots_of(jobs)
@@ -386,8 +455,12 @@ def _metrics(
         },
         "images_per_second": round(tally.processed / wall, 3) if wall else None,
         "slots": slots,
-        "jobs": [asdict(job) for job in jobs],
+        "jobs": [{**asdict(job), "queue_seconds": queue_seconds(job, submitted)} for job in jobs],
+        "latency_ms": tally.latencies.table(),
+        "slowest": tally.latencies.slowest(),
         "threads": sorted({job.threads for job in jobs}),
+        "engines": occurring(jobs, settings, "engine"),
+        "precisions": occurring(jobs, settings, "precision"),
         "cpu_models": sorted({job.cpu_model for job in jobs if job.cpu_model}),
         "versions": {"collect": [__version__], **versions_of(jobs)},
     }
@@ -418,8 +491,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
     parser.add_argument("--leg", choices=LEGS, required=True)
     parser.add_argument("--submitted", type=float, help="when it was submitted, epoch seconds")
+    parser.add_argument("--stage-seconds", type=float, help="how long it took to put the input on the share")
+    parser.add_argument("--prices", default="{}", help="what the hosts cost, as JSON; see yolo.cost")
     args = parser.parse_args(argv)
-    summary = collect(run_at(args.run_dir), args.leg, args.submitted)
+    prices = cost.parse(args.prices)
+    summary = collect(run_at(args.run_dir), args.leg, args.submitted, args.stage_seconds, prices)
     print(fsio.dumps(summary))
     if summary["missing"]:
         shown = ", ".join(summary["missing_paths"])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from random import Random
 from typing import Any
 
-from yolo import fsio, manifest
+from yolo import collect, compare, fsio, manifest
 from yolo.layout import Leg, Run, Share, image_key
-from yolo.records import Detection, Entry, JobReport, Progress, Record, settings_digest
+from yolo.records import STAGES, Detection, Entry, JobReport, Progress, Record, settings_digest
 
 SETTINGS: dict[str, Any] = {
     "run_id": "r1",
@@ -81,3 +83,61 @@ def put_job(leg: Leg, plan: str = "p001", chunk: str = "c00000", **changes: Any)
 def put_progress(leg: Leg, chunk: str, done: int, total: int, failed: int = 0) -> None:
     beat = Progress(done, total, failed, "execute1", 1000.0)
     fsio.write_text(leg.progress("p001", chunk), beat.to_json())
+
+
+def make_compared_run(
+    root: Path, paths: list[str], *, hosts: int = 2, chunk: int = 12, names: list[str] | None = None
+) -> Run:
+    """A run of mode=compare whose legs were worked through and collected: figures that could be real ones.
+
+    One slot on each host; each seventh image has other pixels and takes longer, each 29th is truncated.
+    """
+    run, entries = make_run(root, paths, names=names or ["person", "rocket", "cup", "bus"])
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "mode": "compare", "weights_name": "yolov5s"})
+    random = Random(1)
+    for leg_name, slots, submitted in (("single", 1, 1_790_000_000.0), ("parallel", hosts, 1_790_009_000.0)):
+        leg = run.leg(leg_name)
+        free = [submitted + 1.4 + 0.3 * slot for slot in range(slots)]
+        chunks = [entries[at : at + chunk] for at in range(0, len(entries), chunk)]
+        for number, items in enumerate(chunks):
+            slot = free.index(min(free))
+            seconds = dict.fromkeys(STAGES, 0.0)
+            for item in items:
+                slow = 2.5 if item.index % 7 == 0 else 1.0
+                times = {
+                    "read_ms": round(random.gauss(12, 2) * slow, 3),
+                    "infer_ms": round(random.gauss(120, 9) * slow, 3),
+                    "draw_ms": round(random.gauss(9, 1) * slow, 3),
+                    "write_ms": round(random.expovariate(0.2) + 4, 3),
+                }
+                place = {"host": f"execute{slot + 1}", "slot": "slot1_1", "job": f"p001-c{number:05d}"}
+                if item.index % 29 == 28:
+                    put_record(leg, item, error="truncated JPEG", detections=(), times={}, **place)
+                    continue
+                boxes = ((10.0 * c + 1, 20.0, 110.5, 220.25) for c in range(item.index % 4))
+                found = tuple(Detection(c * item.index % 4, 0.9 - c / 10, box) for c, box in enumerate(boxes))
+                put_record(leg, item, times=times, detections=found, **place)
+                for stage in STAGES:
+                    seconds[stage] += times[f"{stage}_ms"] / 1000
+            begin = free[slot]
+            # Reading, drawing and writing run beside the network.
+            free[slot] = begin + 1.1 + seconds["infer"] * 1.05
+            put_job(
+                leg, chunk=f"c{number:05d}", host=f"execute{slot + 1}", start=round(begin, 3), end=round(free[slot], 3),
+                seconds={"start": 1.1, **{s: round(v, 3) for s, v in seconds.items()}}, images=len(items),
+                cpu_model="AMD EPYC 9R14", versions={"python": "3.13.5", "openvino": "2026.4.1", "numpy": "2.4.6"},
+            )  # fmt: skip
+            free[slot] += 0.12
+        prices = {"source": "price_per_hour", "per_hour": 0.35}
+        collect.collect(run, leg_name, submitted, stage_seconds=6.2, prices=prices)
+    compare.compare(run, slots=hosts, cpus={f"execute{i + 1}": 1 for i in range(hosts)})
+    return run
+
+
+def pull(run: Run, folder: Path, leg_name: str = "parallel") -> Path:
+    """Copy a run's figures to a results folder, as the playbook does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    leg = run.leg(leg_name)
+    for path in (leg.metrics_json, leg.metrics_csv, *([run.compare] if run.compare.exists() else ())):
+        shutil.copy2(path, folder / path.name)
+    return folder

@@ -1,6 +1,7 @@
 import csv
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 from make_run import SETTINGS, entry, make_run, put_job, put_record
@@ -205,7 +206,7 @@ def test_the_table_quotes_whatever_the_names(tmp_path):
     assert table[0]["error"] == 'bad, "very"\nbad'
     assert list(table[0]) == [
         "path", "status", "width", "height", "detections", "read_ms", "infer_ms", "draw_ms",
-        "write_ms", "host", "slot", "error",
+        "write_ms", "total_ms", "host", "slot", "job", "error",
     ]  # fmt: skip
 
 
@@ -216,7 +217,7 @@ def test_the_table_has_the_figures_of_each_image(tmp_path):
         {
             "path": "a.jpg", "status": "ok", "width": "640", "height": "480", "detections": "1",
             "read_ms": "1.0", "infer_ms": "2.0", "draw_ms": "3.0", "write_ms": "4.0",
-            "host": "execute1", "slot": "slot1_1", "error": "",
+            "total_ms": "10.0", "host": "execute1", "slot": "slot1_1", "job": "p001-c00000", "error": "",
         }
     ]  # fmt: skip
 
@@ -254,6 +255,90 @@ def test_the_figures_of_a_leg(tmp_path):
     assert metrics["versions"]["python"] == ["3.13.5"]
     assert metrics["versions"]["openvino"] == ["2025.3"]
     assert (summary["images_per_second"], summary["slots"]) == (0.5, 2)
+
+
+def test_where_the_time_of_a_pass_went(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
+    leg = run.leg("parallel")
+    for item in entries:
+        put_record(leg, item)
+    put_job(leg, chunk="c00000", start=1000, end=1010)
+    put_job(leg, chunk="c00001", start=1010, end=1013)
+    put_job(leg, chunk="c00002", start=1002, end=1016, host="execute2")
+    collect.collect(run, "parallel", 998.5, stage_seconds=7.25)
+    metrics = fsio.read_json(leg.metrics_json)
+    times = metrics["times"]
+    assert [job["queue_seconds"] for job in metrics["jobs"]] == [1.5, 11.5, 3.5]
+    assert times["queue_seconds"] == 16.5
+    assert (times["busy_seconds"], times["idle_seconds"]) == (27.0, 2 * 16.0 - 27.0)
+    assert times["stage_seconds"] == 7.25
+    assert times["collect_seconds"] >= 0
+
+
+def test_what_is_measured_once_stays_when_the_pass_is_merged_again(tmp_path, monkeypatch):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_job(leg)
+    collect.collect(run, "parallel", 990, stage_seconds=7.25)
+    before = leg.metrics_json.read_bytes()
+    clock = SimpleNamespace(monotonic=iter([0.0, 10.0, 16.0]).__next__)
+    monkeypatch.setattr(collect, "time", clock)
+    collect.collect(run, "parallel")
+    assert leg.metrics_json.read_bytes() == before
+    put_job(leg, "p002", start=2000, end=2001)
+    collect.collect(run, "parallel", 1999)
+    times = fsio.read_json(leg.metrics_json)["times"]
+    assert (times["stage_seconds"], times["collect_seconds"]) == (None, 6.0)
+
+
+def test_engine_and_precision_are_what_the_jobs_were_told(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    put_record(run.leg("parallel"), entries[0])
+    put_job(run.leg("parallel"))
+    assert (results(run)[1]["engines"], results(run)[1]["precisions"]) == ([], [])
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "engine": "openvino", "precision": "int8"})
+    metrics = results(run)[1]
+    assert (metrics["engines"], metrics["precisions"]) == (["openvino"], ["int8"])
+
+
+def test_how_long_images_took(tmp_path):
+    run, entries = make_run(tmp_path, [f"{i:02d}.jpg" for i in range(21)])
+    leg = run.leg("parallel")
+    for item in entries[:20]:
+        ms = float(item.index)
+        put_record(leg, item, times={"read_ms": 1.0, "infer_ms": ms, "write_ms": 2.0})
+    put_record(leg, entries[20], error="truncated", detections=(), times={"read_ms": 9999.0})
+    metrics = results(run)[1]
+    assert metrics["latency_ms"]["infer"] == {
+        "count": 20, "p50": 9.5, "p90": 17.1, "p95": 18.05, "p99": 18.81, "mean": 9.5, "max": 19.0,
+    }  # fmt: skip
+    assert metrics["latency_ms"]["total"]["max"] == 22.0
+    assert metrics["latency_ms"]["draw"] is None
+    assert [row["path"] for row in metrics["slowest"]] == [f"{i:02d}.jpg" for i in range(19, 9, -1)]
+    assert metrics["slowest"][0] == {
+        "path": "19.jpg", "width": 640, "height": 480, "detections": 1, "host": "execute1", "slot": "slot1_1",
+        "job": "p001-c00000", "total_ms": 22.0, "read_ms": 1.0, "infer_ms": 19.0, "draw_ms": None, "write_ms": 2.0,
+    }  # fmt: skip
+
+
+def test_what_a_pass_cost(tmp_path, capsys):
+    run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
+    leg = run.leg("parallel")
+    for item in entries:
+        put_record(leg, item)
+    put_job(leg, start=1000, end=1030)
+    prices = '{"source": "price_per_hour", "per_hour": 1.2}'
+    arguments = ["--run-dir", str(run.root), "--leg", "parallel", "--submitted", "995", "--stage-seconds", "5"]
+    assert collect.main([*arguments, "--prices", prices]) == 0
+    metrics = fsio.read_json(leg.metrics_json)
+    seconds = 5 + 35 + metrics["times"]["collect_seconds"]
+    assert metrics["cost"]["seconds"] == pytest.approx(seconds)
+    assert metrics["cost"]["dollars_per_1000_images"] == pytest.approx(1.2 * seconds / 3600 / 4 * 1000, abs=1e-6)
+    assert collect.main(arguments) == 0
+    assert fsio.read_json(leg.metrics_json)["cost"] is None
+    with pytest.raises(YoloError, match="prices can't be read"):
+        collect.main([*arguments, "--prices", '{"per_hour": "cheap"}'])
 
 
 def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):

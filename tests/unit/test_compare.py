@@ -1,3 +1,4 @@
+import argparse
 import json
 from dataclasses import replace
 
@@ -141,3 +142,73 @@ def test_damaged_figures_are_named(run):
     run.leg("single").metrics_json.write_text("{}")
     with pytest.raises(YoloError, match="the single leg's figures are damaged"):
         compare.compare(run)
+
+
+def test_hosts_of_one_processor_are_set_against_the_single_leg(run):
+    host = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["host"]
+    assert host["basis"] == "single leg"
+    assert host["hosts"] == 2
+    assert (host["images_per_second"], host["speed_up"], host["efficiency"]) == (0.2, 1.6, 0.8)
+
+
+def test_a_host_of_the_pool_that_did_nothing_counts(run):
+    host = compare.compare(run, slots=4, cpus={f"execute{i}": 1 for i in (1, 2, 3, 4)})["host"]
+    assert (host["hosts"], host["efficiency"]) == (4, 0.4)
+
+
+def test_hosts_of_more_processors_are_measured_in_the_parallel_leg(run):
+    leg = run.leg("parallel")
+    put_job(leg, chunk="c00002", slot="slot1_2", start=2000, end=2010)
+    put_job(leg, chunk="c00003", slot="slot1_2", start=2000, end=2012.5, host="execute2")
+    collect.collect(run, "parallel")
+    host = compare.compare(run, slots=4, cpus={"execute1": 2, "execute2": 2})["host"]
+    assert host["basis"] == "parallel leg"
+    assert [(row["slots"], row["used_cpus"], row["images"], row["seconds"]) for row in host["by_host"]] == [
+        (2, 2, 8, 12.5), (2, 2, 8, 12.5),
+    ]  # fmt: skip
+    assert host["images_per_second"] == 0.64
+    # The leg's images/s are of its records: four, in this pretended run.
+    assert host["speed_up"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("cpus", "why"),
+    [(None, "was not given"), ({"execute1": 2, "execute2": 2}, "did not use all processors of execute1, execute2")],
+)
+def test_no_figure_is_invented_for_a_whole_host(run, cpus, why):
+    host = compare.compare(run, cpus=cpus)["host"]
+    assert (host["basis"], host["images_per_second"], host["speed_up"], host["efficiency"]) == (None,) * 4
+    assert why in host["why"]
+
+
+def test_what_is_predicted_follows_from_the_two_legs(run):
+    found = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["amdahl"]
+    assert found["points"] == [{"slots": 1, "speed_up": 1.0}, {"slots": 2, "speed_up": 1.6}]
+    assert found["serial_fraction"] == 0.25
+    assert [row["hosts"] for row in found["predictions"]] == [4, 8, 16, 64]
+    assert all(row["prediction"] for row in found["predictions"])
+    # 0.2 images/s on one slot, and four images at most keep four slots busy.
+    assert [row["images_per_second"] for row in found["predictions"]] == [0.457] * 4
+
+
+def test_fixed_costs_are_in_the_prediction(run):
+    collect.collect(run, "parallel", submitted=1990, stage_seconds=20)
+    found = compare.compare(run, slots=2)["amdahl"]
+    fixed = found["fixed_seconds"]
+    assert (fixed["stage"], fixed["submit_to_start"]) == (20, 10)
+    assert fixed["sum"] == pytest.approx(30 + fixed["collect"])
+    # Four images in 8.75 s of work.
+    assert found["predictions"][0]["whole_run_images_per_second"] == pytest.approx(4 / (fixed["sum"] + 8.75), abs=1e-3)
+
+
+def test_nothing_is_predicted_from_legs_that_do_not_compare(run):
+    put_job(run.leg("parallel"), "p002", start=3000, end=3001)
+    collect.collect(run, "parallel")
+    found = compare.compare(run)["amdahl"]
+    assert (found["predictions"], found["why"]) == ([], "the legs did not do the same images")
+
+
+@pytest.mark.parametrize("text", ["execute1", "=2", "execute1=0", "execute1=two", "execute1=²"])
+def test_processors_that_cannot_be_read(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=PROCESSORS"):
+        compare.parse_cpus(text)

@@ -23,13 +23,13 @@ def pins(file: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("name", DETECTOR)
 def test_tests_run_with_what_the_execute_hosts_have(name):
-    assert pins("requirements-test.txt")[name] == pins(LOCK)[name]
+    assert (pins("requirements.txt") | pins("requirements-test.txt"))[name] == pins(LOCK)[name]
     assert metadata.version(name) == pins(LOCK)[name]
 
 
 @pytest.mark.parametrize("file", ["files/demo/requirements.txt", "files/demo/requirements-train.txt"])
 def test_the_demo_has_the_same_versions(file):
-    known = pins("requirements-test.txt") | pins("constraints.txt") | pins(LOCK)
+    known = pins("requirements.txt") | pins("requirements-test.txt") | pins("constraints.txt") | pins(LOCK)
     both = pins(file).keys() & known.keys()
     assert {name: pins(file)[name] for name in both} == {name: known[name] for name in both}
     assert "numpy" in both
