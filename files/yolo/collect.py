@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import __version__, fsio, layout, manifest
+from . import __version__, fsio, layout, manifest, pace
 from .errors import YoloError, one_line, run_cli
 from .layout import LEGS, Leg, Run
 from .plan import read_digest, read_settings, run_at
@@ -242,6 +242,7 @@ def collect(run: Run, leg_name: str, submitted: float | None = None) -> dict[str
     tally = _write_images(run, leg, names, plan)
     metrics = _metrics(run, leg_name, settings, names, tally, last, _submitted(leg, plan, submitted))
     fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
+    pace.remember(run, settings, last)
     return _summary(leg, metrics)
 
 

@@ -15,6 +15,7 @@ PLAIN = [
     "layout",
     "manifest",
     "model",
+    "pace",
     "plan",
     "queue",
     "records",
