@@ -39,7 +39,10 @@ def summary(values: Sequence[float]) -> Summary:
     if not values:
         raise ValueError("no values to summarise")
     return Summary(
-        median=round(statistics.median(values), 4), low=round(min(values), 4), high=round(max(values), 4), count=len(values)
+        median=round(statistics.median(values), 4),
+        low=round(min(values), 4),
+        high=round(max(values), 4),
+        count=len(values),
     )
 
 
