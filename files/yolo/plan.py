@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import fsio
 from .errors import YoloError, run_cli
@@ -154,13 +154,13 @@ def read_done(leg: Leg, digest: str) -> Done:
         for records in pool.map(_read_folder, folders):
             for record in records:
                 if record.settings_digest == digest:
-                    kept = done.failed if record.error is not None else done.good
+                    kept = done.failed if record.failed else done.good
                     kept[_key(record.key)] = _fingerprint(record.size, record.mtime_ns)
     return done
 
 
-def _read_folder(folder: str) -> list[Record]:
-    records = []
+def _read_folder(folder: str) -> list[_Seen]:
+    seen = []
     with os.scandir(folder) as scan:
         items = [(item.name, item.path) for item in scan]
     for name, path in items:
@@ -168,12 +168,44 @@ def _read_folder(folder: str) -> list[Record]:
             continue
         try:
             with open(path, "rb") as file:
-                record = Record.from_json(file.read())
+                record = parse_record(file.read())
         except (OSError, ValueError):
             continue
         if name == f"{record.key}.json":
-            records.append(record)
-    return records
+            seen.append(record)
+    return seen
+
+
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_NUMBERS = rb"[-\d.eE+,\[\]]*"
+_RECORD = re.compile(
+    rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
+    rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\]*\},'
+    rb'"host":%b,"slot":%b,"job":%b(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
+    % (_STRING, _NUMBERS, _STRING, _STRING, _STRING, _STRING)
+)
+
+
+class _Seen(NamedTuple):
+    key: str
+    size: int
+    mtime_ns: int
+    settings_digest: str
+    failed: bool
+
+
+def parse_record(text: bytes) -> _Seen:
+    """Return what planning needs to know of a record.
+
+    Raises:
+        ValueError: The text is not a record, e.g. because it is cut short.
+    """
+    # Good records as this package writes them, without building their detections.
+    if match := _RECORD.fullmatch(text):
+        key, size, mtime_ns, digest = match.groups()
+        return _Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False)
+    record = Record.from_json(text)
+    return _Seen(record.key, record.size, record.mtime_ns, record.settings_digest, record.error is not None)
 
 
 def _key(key: str) -> bytes:
@@ -218,7 +250,6 @@ def classify(manifest: Path, done: Done) -> bytearray:
     return states
 
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LINE = re.compile(
     rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
     rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (_STRING, _STRING, _STRING)

@@ -10,6 +10,7 @@ from make_run import DIGEST, SETTINGS, entry, make_run, put_job, put_record
 from yolo import collect, fsio, manifest, plan
 from yolo.errors import YoloError
 from yolo.pace import DEFAULT, Pace
+from yolo.records import Detection
 
 
 def paths(count):
@@ -359,3 +360,21 @@ def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
     spaced = json.dumps(json.loads(line)).encode()
     assert not plan._LINE.fullmatch(spaced)
     assert plan.parse_line(spaced) == expected
+
+
+@pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","error":null}', ""])
+def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
+    run, entries = make_run(tmp_path, [path])
+    record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
+    text = record.to_json().encode()
+    assert plan._RECORD.fullmatch(text)
+    expected = (record.key, 100, 1_000, DIGEST, False)
+    assert plan.parse_record(text) == expected
+    assert plan.parse_record(json.dumps(json.loads(text)).encode()) == expected
+    more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
+    assert plan._RECORD.fullmatch(more)
+    assert plan.parse_record(more) == expected
+    assert plan.parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True)
+    for end in range(len(text)):
+        with pytest.raises(ValueError):
+            plan.parse_record(text[:end])
