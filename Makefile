@@ -55,6 +55,23 @@ demo: up demo-images ## From nothing to results: local hosts, pool, detection on
 	  "Your own images:       $(BIN)/ansible-playbook run_inference.yml -e images=PATH -e weights=yolov5s" \
 	  "Take the cluster down: make down"
 
+# The benchmark's own environment; BENCH_PIP says where torch comes from, see bench/README.md.
+BENCH_VENV := bench/.venv
+BENCH_PIP ?=
+BENCH_ARGS ?=
+# By default the demo's sample images; a folder of yours with IMAGES=PATH. WEIGHTS, YOLOV5_DIR, YOLOV5_WEIGHTS: likewise.
+IMAGES ?= $(DEMO_IMAGES)/images
+
+$(BENCH_VENV)/ready: bench/requirements.txt bench/constraints.txt
+	[ -x $(BENCH_VENV)/bin/pip ] || python3 -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/pip install --quiet --no-compile -r bench/requirements.txt $(BENCH_PIP)
+	touch $@
+
+.PHONY: bench
+bench: $(BENCH_VENV)/ready $(VENV)/control $(if $(filter $(DEMO_IMAGES)/%,$(IMAGES)),demo-images) ## At most 20 min on the cluster of `make demo`: against yolo predict and Ray Data, scaling
+	$(BENCH_VENV)/bin/python -m bench --images "$(IMAGES)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
+	  $(if $(YOLOV5_DIR),--yolov5-dir "$(YOLOV5_DIR)" --yolov5-weights "$(YOLOV5_WEIGHTS)") $(BENCH_ARGS)
+
 .PHONY: lint
 lint: $(VENV)/test ## Style of playbooks, YAML and Python
 	$(BIN)/yamllint --strict .

@@ -20,7 +20,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import __version__, cost, fsio, layout, manifest
+from . import __version__, cost, fsio, layout, manifest, pace
 from .errors import YoloError, one_line, run_cli
 from .latency import Latencies, total_ms
 from .layout import LEGS, Leg, Run
@@ -288,6 +288,7 @@ def collect(
     metrics = _metrics(run, leg_name, settings, names, tally, last, known)
     metrics["cost"] = cost.of_pass(prices or {}, pass_seconds(metrics["times"]), tally.processed, leg_name == "single")
     fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
+    pace.remember(run, settings, last)
     return _summary(leg, metrics)
 
 

@@ -6,6 +6,7 @@ Pure functions of paths, nothing here touches the file system.
 
     <share>/weights/<weights_id>/source/            staged original weights
     <share>/weights/<weights_id>/model/             model.xml model.bin model.json
+    <share>/weights/<weights_id>/pace/<key>.json    how fast the newest jobs were
     <share>/inputs/<input_id>/<relative path>       staged images
     <share>/code/<code_id>/yolo/*.py                this package as staged for a run
     <share>/runs/<run_id>/manifest.jsonl            one line per input file
@@ -205,6 +206,10 @@ class Weights:
     def model(self) -> Path:
         """Directory with the weights in the form that the jobs read."""
         return self.root / "model"
+
+    def pace(self, key: str) -> Path:
+        """How fast jobs with these weights work, a ``pace.Pace``; the key is of the settings that matter."""
+        return self.root / "pace" / f"{key}.json"
 
     def model_temp(self, token: str) -> Path:
         """Directory in which :attr:`model` is made before it takes its name."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import re
 import shutil
@@ -18,18 +19,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import fsio
 from .errors import YoloError, run_cli
 from .layout import LEGS, Leg, Run, chunk_name, plan_name
+from .pace import DEFAULT, Pace, recall
 from .records import Record, settings_digest
 
-CHUNKS_PER_SLOT = 4
-"""Chunks that each slot should get: a slow one then leaves its share to the others."""
+STARTS_HIDDEN = 3
+"""A chunk's work lasts at least so many starts of a job.
 
-MAX_CHUNK_SIZE = 64
-"""Images a chunk, at most, unless asked otherwise: what a lost host costs, at most."""
+With chunks that get half as large from batch to batch a slot starts about log2(images / smallest)
+jobs, and at the end half of the slots' last chunks, on average, is waiting for the slowest. The sum
+of both is least where the last chunk lasts 2 / ln 2 = 2.9 starts.
+"""
+
+FIRST_SHARE = 3
+"""A chunk is at most this part of a slot's fair share: a slot of a third of the others' speed is in time."""
+
+LONGEST_SECONDS = 300.0
+"""A chunk's work lasts at most about this long: so long does a host that leaves the pool wait for its job."""
 
 _READERS = 8  # records read at once: on NFS most of the time is waiting for the server
 _TODO, _DONE, _FAILED, _SKIPPED = range(4)
@@ -47,6 +57,7 @@ class Plan:
         failed_before: Images that failed before and are tried again.
         skipped: Files that can't be images.
         queue: Path of the queue file; None as ``plan``.
+        pace: How fast a slot is expected to work, from which the sizes of the chunks follow.
     """
 
     plan: str | None
@@ -56,6 +67,7 @@ class Plan:
     failed_before: int
     skipped: int
     queue: str | None = None
+    pace: Pace = DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +83,23 @@ class Done:
     failed: dict[bytes, int]
 
 
-def chunk_sizes(images: int, slots: int, chunk_size: int | None = None) -> list[int]:
-    """Return the sizes of the chunks, which differ by at most 1.
+def chunk_sizes(images: int, slots: int, pace: Pace = DEFAULT, chunk_size: int | None = None) -> list[int]:
+    """Return the sizes of the chunks in the order in which they are to start, the largest first.
+
+    Factoring (Hummel, Schonberg, Flynn: Factoring: A Method for Scheduling Parallel Loops, CACM
+    35(8), 1992, doi:10.1145/135226.135232): in batches, each slot gets a chunk of half of its part
+    of what is left. Large chunks hide the start of their jobs, small ones at the end let the
+    others even out what a slow or lost host did not do. Different from it are a smallest size, so
+    that no job mostly starts, and a largest one.
+
+    When there is too little work for two batches of the smallest size, each slot gets one chunk:
+    slots start at the same time, so that one more always pays.
 
     Args:
         images: Images to do.
         slots: Slots of the pool.
-        chunk_size: Images a chunk, at most; by default such that each slot gets
-            :data:`CHUNKS_PER_SLOT` chunks, and not more than :data:`MAX_CHUNK_SIZE`.
+        pace: How fast a slot works.
+        chunk_size: Images a chunk, at most, if the user wants a limit.
 
     Raises:
         YoloError: ``slots`` or ``chunk_size`` is below 1.
@@ -86,12 +107,34 @@ def chunk_sizes(images: int, slots: int, chunk_size: int | None = None) -> list[
     if slots < 1:
         raise YoloError("no slots to plan for", slots, "a number above 0", "see condor_status")
     if chunk_size is None:
-        chunk_size = min(max(-(-images // (slots * CHUNKS_PER_SLOT)), 1), MAX_CHUNK_SIZE)
+        chunk_size = max(images, 1)
     if chunk_size < 1:
         raise YoloError("bad chunk size", chunk_size, "a number above 0")
-    count = -(-images // chunk_size)
-    if count == 0:
-        return []
+    smallest = min(max(math.ceil(STARTS_HIDDEN * pace.start_seconds * pace.images_per_second), 1), chunk_size)
+    largest = min(math.ceil(images / (FIRST_SHARE * slots)), int(LONGEST_SECONDS * pace.images_per_second), chunk_size)
+    largest = max(largest, smallest)
+    sizes: list[int] = []
+    left = images
+    while left:
+        size = min(-(-left // (2 * slots)), largest)
+        if size <= smallest:
+            return sizes + _even(left, _last_chunks(left, slots, smallest, chunk_size, first=not sizes))
+        batch = [size] * min(slots, left // size)
+        sizes += batch
+        left -= sum(batch)
+    return sizes
+
+
+def _last_chunks(left: int, slots: int, smallest: int, limit: int, first: bool) -> int:
+    """Return how many chunks to cut the last images into: whole batches."""
+    batches = max(left // (slots * smallest), 1)
+    if first and batches == 1 and left >= slots * smallest:
+        # In a single batch nobody could take anything over from a slow slot.
+        batches = 2
+    return max(min(batches * slots, left), -(-left // limit))
+
+
+def _even(images: int, count: int) -> list[int]:
     size, larger = divmod(images, count)
     return [size + 1] * larger + [size] * (count - larger)
 
@@ -111,13 +154,13 @@ def read_done(leg: Leg, digest: str) -> Done:
         for records in pool.map(_read_folder, folders):
             for record in records:
                 if record.settings_digest == digest:
-                    kept = done.failed if record.error is not None else done.good
+                    kept = done.failed if record.failed else done.good
                     kept[_key(record.key)] = _fingerprint(record.size, record.mtime_ns)
     return done
 
 
-def _read_folder(folder: str) -> list[Record]:
-    records = []
+def _read_folder(folder: str) -> list[_Seen]:
+    seen = []
     with os.scandir(folder) as scan:
         items = [(item.name, item.path) for item in scan]
     for name, path in items:
@@ -125,12 +168,44 @@ def _read_folder(folder: str) -> list[Record]:
             continue
         try:
             with open(path, "rb") as file:
-                record = Record.from_json(file.read())
+                record = parse_record(file.read())
         except (OSError, ValueError):
             continue
         if name == f"{record.key}.json":
-            records.append(record)
-    return records
+            seen.append(record)
+    return seen
+
+
+_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
+_NUMBERS = rb"[-\d.eE+,\[\]]*"
+_RECORD = re.compile(
+    rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
+    rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\]*\},'
+    rb'"host":%b,"slot":%b,"job":%b(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
+    % (_STRING, _NUMBERS, _STRING, _STRING, _STRING, _STRING)
+)
+
+
+class _Seen(NamedTuple):
+    key: str
+    size: int
+    mtime_ns: int
+    settings_digest: str
+    failed: bool
+
+
+def parse_record(text: bytes) -> _Seen:
+    """Return what planning needs to know of a record.
+
+    Raises:
+        ValueError: The text is not a record, e.g. because it is cut short.
+    """
+    # Good records as this package writes them, without building their detections.
+    if match := _RECORD.fullmatch(text):
+        key, size, mtime_ns, digest = match.groups()
+        return _Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False)
+    record = Record.from_json(text)
+    return _Seen(record.key, record.size, record.mtime_ns, record.settings_digest, record.error is not None)
 
 
 def _key(key: str) -> bytes:
@@ -175,7 +250,6 @@ def classify(manifest: Path, done: Done) -> bytearray:
     return states
 
 
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
 _LINE = re.compile(
     rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
     rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (_STRING, _STRING, _STRING)
@@ -211,7 +285,7 @@ def make_plan(
         run: The run; its manifest and settings must be there.
         leg_name: ``parallel`` or ``single``.
         slots: Slots of the pool.
-        chunk_size: Images a chunk, at most; by the default rule if None.
+        chunk_size: Images a chunk, at most; None for no such limit.
         single_chunk: Put all images into one chunk.
         dry_run: Write nothing; the plan gets no name. Settings may be missing: all is to do then.
 
@@ -223,10 +297,13 @@ def make_plan(
     fresh = dry_run and not run.settings.exists()
     states = classify(run.manifest, Done({}, {}) if fresh else read_done(leg, read_digest(run)))
     images = states.count(_TODO) + states.count(_FAILED)
-    sizes = chunk_sizes(images, slots, max(images, 1) if single_chunk else chunk_size)
+    pace = DEFAULT if fresh else recall(run, read_settings(run))
+    sizes = chunk_sizes(images, slots, pace, chunk_size)
+    if single_chunk and sizes:
+        sizes = [images]
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
     if not sizes or dry_run:
-        return Plan(None, len(sizes), images, done, failed, skipped)
+        return Plan(None, len(sizes), images, done, failed, skipped, pace=pace)
     for folder in (leg.progress_dir, leg.jobs_dir, leg.logs_dir, leg.records_dir, leg.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = leg.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"
@@ -237,7 +314,7 @@ def make_plan(
         while True:
             name = plan_name(number)
             queue = leg.queue(name)
-            plan = Plan(name, len(sizes), images, done, failed, skipped, str(queue))
+            plan = Plan(name, len(sizes), images, done, failed, skipped, str(queue), pace)
             # No fsync and no renames here: the folder as a whole takes its name at the end.
             paths = [leg.chunk(name, chunk_name(i)) for i in range(len(sizes))]
             (temp / queue.name).write_text("".join(f"{path}\n" for path in paths))

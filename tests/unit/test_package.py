@@ -18,6 +18,7 @@ PLAIN = [
     "layout",
     "manifest",
     "model",
+    "pace",
     "plan",
     "queue",
     "records",

@@ -27,8 +27,10 @@ def test_tests_run_with_what_the_execute_hosts_have(name):
     assert metadata.version(name) == pins(LOCK)[name]
 
 
-@pytest.mark.parametrize("file", ["files/demo/requirements.txt", "files/demo/requirements-train.txt"])
-def test_the_demo_has_the_same_versions(file):
+@pytest.mark.parametrize(
+    "file", ["files/demo/requirements.txt", "files/demo/requirements-train.txt", "bench/requirements.txt"]
+)
+def test_the_demo_and_the_benchmark_have_the_same_versions(file):
     known = pins("requirements.txt") | pins("requirements-test.txt") | pins("constraints.txt") | pins(LOCK)
     both = pins(file).keys() & known.keys()
     assert {name: pins(file)[name] for name in both} == {name: known[name] for name in both}
@@ -73,7 +75,13 @@ def test_no_version_stands_in_two_of_the_files():
 
 
 def test_versions_are_exact_and_from_an_index():
-    for file in ("constraints.txt", "requirements.txt", "requirements-test.txt"):
+    for file in (
+        "constraints.txt",
+        "requirements.txt",
+        "requirements-test.txt",
+        "bench/requirements.txt",
+        "bench/constraints.txt",
+    ):
         for line in (PROJECT / file).read_text().splitlines():
             if line and not line.startswith(("#", "-c ", "-r ")):
                 assert re.fullmatch(r"[\w.-]+(\[\w+\])?==[\w.+-]+", line), f"{file}: {line}"

@@ -1,3 +1,4 @@
+import heapq
 import json
 import os
 from dataclasses import replace
@@ -5,9 +6,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from make_run import DIGEST, SETTINGS, entry, make_run, put_record
-from yolo import fsio, manifest, plan
+from make_run import DIGEST, SETTINGS, entry, make_run, put_job, put_record
+from yolo import collect, fsio, manifest, plan
 from yolo.errors import YoloError
+from yolo.pace import DEFAULT, Pace
+from yolo.records import Detection
 
 
 def paths(count):
@@ -26,33 +29,131 @@ def planned(leg, name):
         (0, 2, None, []),
         (1, 2, None, [1]),
         (1, 100, None, [1]),
-        (7, 2, None, [1] * 7),
-        (128, 2, None, [16] * 8),
+        (7, 2, None, [4, 3]),
+        (10, 2, None, [5, 5]),
+        (10, 64, None, [1] * 10),
+        (48, 2, None, [12] * 4),
+        (30, 2, None, [8, 8, 7, 7]),
+        (400, 2, None, [67, 67, 67, 67, 33, 33, 17, 17, 16, 16]),
         (10, 1, 4, [4, 3, 3]),
         (10, 1, 100, [10]),
         (10, 1, 1, [1] * 10),
         (9, 1, 3, [3, 3, 3]),
+        (100, 2, 15, [15, 15, 15, 15, 14, 13, 13]),
     ],
 )
 def test_sizes_of_chunks(images, slots, chunk_size, expected):
-    assert plan.chunk_sizes(images, slots, chunk_size) == expected
+    assert plan.chunk_sizes(images, slots, chunk_size=chunk_size) == expected
 
 
+PACES = [DEFAULT, Pace(8.0, 0.5), Pace(0.3, 4.0), Pace(1.0, 20.0), Pace(100.0, 0.2)]
+
+
+@pytest.mark.parametrize("chunk_size", [None, 1, 64])
 @pytest.mark.parametrize("images", [1, 2, 63, 64, 65, 511, 512, 513, 5000, 12345])
 @pytest.mark.parametrize("slots", [1, 2, 7, 64])
-def test_sizes_add_up_and_differ_by_at_most_one(images, slots):
-    sizes = plan.chunk_sizes(images, slots)
-    assert sum(sizes) == images
-    assert max(sizes) - min(sizes) <= 1
-    assert min(sizes) >= 1
-    assert max(sizes) <= plan.MAX_CHUNK_SIZE
-    assert len(sizes) >= min(images, slots * 2), "some slots get too few chunks"
+def test_sizes_add_up_and_never_grow(images, slots, chunk_size):
+    for pace in PACES:
+        sizes = plan.chunk_sizes(images, slots, pace, chunk_size)
+        assert sum(sizes) == images
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[-1] >= 1
+        assert sizes[0] <= (chunk_size or images)
+        assert len(sizes) >= min(images, slots), "a slot gets nothing"
+
+
+@pytest.mark.parametrize("pace", PACES)
+def test_a_job_lasts_long_enough_to_hide_its_start_and_not_too_long(pace):
+    sizes = plan.chunk_sizes(1_000_000, 8, pace)
+    assert sizes[-1] / pace.images_per_second >= plan.STARTS_HIDDEN * pace.start_seconds
+    assert sizes[0] / pace.images_per_second <= plan.LONGEST_SECONDS
+    assert sizes[0] <= -(-1_000_000 // (plan.FIRST_SHARE * 8))
+
+
+def simulate(sizes, speeds, pace, lost_at=None):
+    """Return when the last chunk ends, seconds: idle slots take chunks in order.
+
+    ``speeds`` are those of the slots relative to the pace. From ``lost_at`` on the first slot is no
+    more; after the lease its chunk stands first in the queue, less what is recorded.
+    """
+    lease = 120.0
+    waiting = [(0.0, images) for images in sizes]
+    slots = [(0.0, number) for number in range(len(speeds))]
+    end = 0.0
+    while waiting:
+        free, number = heapq.heappop(slots)
+        ready = [chunk for chunk in waiting if chunk[0] <= free]
+        if not ready:
+            heapq.heappush(slots, (min(waiting)[0], number))
+            continue
+        waiting.remove(ready[0])
+        rate = pace.images_per_second * speeds[number]
+        done = free + pace.start_seconds + ready[0][1] / rate
+        if number == 0 and lost_at is not None and done > lost_at:
+            recorded = max(lost_at - free - pace.start_seconds, 0) * rate
+            waiting.insert(0, (lost_at + lease, ready[0][1] - recorded))
+            continue
+        end = max(end, done)
+        heapq.heappush(slots, (done, number))
+    return end
+
+
+def equal_sizes(images, slots):
+    """Sizes by the rule before this one: four chunks a slot, at most 64 images."""
+    return plan._even(images, -(-images // min(max(-(-images // (slots * 4)), 1), 64)))
+
+
+EQUAL = [1.0] * 8
+UNEQUAL = [1.0, 0.6] * 4
+ONE_SLOW = [0.35, *[1.0] * 7]
+
+
+@pytest.mark.parametrize(
+    ("images", "speeds", "within"),
+    [
+        (10_000, EQUAL, 1.12),
+        (10_000, UNEQUAL, 1.12),
+        (10_000, ONE_SLOW, 1.15),
+        (1_000, EQUAL[:2], 1.15),
+        (1_000, UNEQUAL[:2], 1.2),
+    ],
+)
+def test_a_pass_ends_near_the_bound_and_before_one_of_equal_chunks(images, speeds, within):
+    for pace in (Pace(8.0, 2.0), Pace(3.0, 4.0), Pace(20.0, 1.0)):
+        bound = images / (pace.images_per_second * sum(speeds)) + pace.start_seconds
+        took = simulate(plan.chunk_sizes(images, len(speeds), pace), speeds, pace)
+        assert bound <= took <= bound * within
+        assert took < simulate(equal_sizes(images, len(speeds)), speeds, pace)
+
+
+@pytest.mark.parametrize("part", [0.05, 0.3, 0.6])
+def test_a_lost_host_does_not_stretch_the_end(part):
+    pace, images = Pace(3.0, 4.0), 10_000
+    sizes = plan.chunk_sizes(images, 8, pace)
+    lost_at = part * simulate(sizes, EQUAL, pace)
+    rate = pace.images_per_second
+    bound = pace.start_seconds + (images - (lost_at - pace.start_seconds) * rate) / (rate * 7)
+    took = simulate(sizes, EQUAL, pace, lost_at)
+    assert took <= bound * 1.2
+    assert took < simulate(equal_sizes(images, 8), EQUAL, pace, lost_at)
+
+
+def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
+    run, _ = make_run(tmp_path, paths(200))
+    assert plan.make_plan(run, "parallel", slots=2, dry_run=True).pace == DEFAULT
+    put_job(run.leg("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})
+    collect.collect(run, "single")
+    made = plan.make_plan(run, "parallel", slots=2)
+    assert made.pace == Pace(2.0, 1.0, 100, "r1")
+    assert [len(chunk) for chunk in planned(run.leg("parallel"), made.plan)] == plan.chunk_sizes(200, 2, made.pace)
+    fsio.write_json(run.settings, {**SETTINGS, "save_images": False})
+    assert plan.make_plan(run, "parallel", slots=2).pace == DEFAULT, "drawing nothing is another pace"
 
 
 @pytest.mark.parametrize(("slots", "size"), [(0, None), (-1, None), (1, 0), (1, -5)])
 def test_numbers_out_of_range_are_refused(slots, size):
     with pytest.raises(YoloError, match="expected a number above 0"):
-        plan.chunk_sizes(10, slots, size)
+        plan.chunk_sizes(10, slots, chunk_size=size)
 
 
 def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
@@ -175,6 +276,7 @@ def test_nothing_to_do_makes_no_plan(tmp_path, capsys):
         "failed_before": 0,
         "skipped": 0,
         "queue": None,
+        "pace": {"images_per_second": 2.0, "start_seconds": 2.0, "images": 0, "run_id": ""},
     }
     assert not run.leg("parallel").chunks.exists()
 
@@ -258,3 +360,21 @@ def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
     spaced = json.dumps(json.loads(line)).encode()
     assert not plan._LINE.fullmatch(spaced)
     assert plan.parse_line(spaced) == expected
+
+
+@pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","error":null}', ""])
+def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
+    run, entries = make_run(tmp_path, [path])
+    record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
+    text = record.to_json().encode()
+    assert plan._RECORD.fullmatch(text)
+    expected = (record.key, 100, 1_000, DIGEST, False)
+    assert plan.parse_record(text) == expected
+    assert plan.parse_record(json.dumps(json.loads(text)).encode()) == expected
+    more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
+    assert plan._RECORD.fullmatch(more)
+    assert plan.parse_record(more) == expected
+    assert plan.parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True)
+    for end in range(len(text)):
+        with pytest.raises(ValueError):
+            plan.parse_record(text[:end])

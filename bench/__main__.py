@@ -1,0 +1,262 @@
+"""Runs the benchmark: ``make bench``. README.md says what each figure is."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import secrets
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from . import contestants, pictures, plot, stats
+from .contestants import PROJECT, BenchError, Job, Shot
+
+SIZES = (10, 100, 1000)
+NAIVE_IMAGES = 40
+PARTS = ("rounds", "sizes", "naive", "scale")
+VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
+
+
+class Clock:
+    """The time that the benchmark may take.
+
+    Args:
+        minutes: So many minutes from now.
+    """
+
+    def __init__(self, minutes: float) -> None:
+        self._end = time.monotonic() + 60 * minutes
+
+    @property
+    def left(self) -> float:
+        """Seconds left, below 0 when there are none."""
+        return self._end - time.monotonic()
+
+
+def cpu_model() -> str:
+    """Name of the processor; empty if the system does not say."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return ""
+
+
+def setup(args: argparse.Namespace, images: int) -> dict[str, Any]:
+    """Return what the figures were measured on and with."""
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=PROJECT, capture_output=True, text=True)
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit.stdout.strip(),
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": list(os.getloadavg()),
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in VERSIONS},
+        "images": images,
+        "rounds": args.rounds,
+        "imgsz": args.imgsz,
+        "conf": args.conf,
+        "iou": args.iou,
+        "weights": args.weights.name,
+    }
+
+
+def measure_rounds(
+    runners: dict[str, Callable[[str], Shot]], count: int, tag: str, clock: Clock
+) -> dict[str, list[Shot]]:
+    """Run the contestants in alternating order.
+
+    A round that the clock does not leave time for is not begun; the first one always is.
+
+    Args:
+        runners: By name; each takes the name of its measurement.
+        count: Rounds.
+        tag: Makes the names new.
+        clock: The time.
+
+    Raises:
+        BenchError: A contestant failed.
+    """
+    shots: dict[str, list[Shot]] = {name: [] for name in runners}
+    longest = 0.0
+    for number, order in enumerate(stats.rounds(list(runners), count), 1):
+        if number > 1 and clock.left < longest:
+            print(f"round {number} left out: {clock.left:.0f} s left, the longest took {longest:.0f} s")
+            break
+        start = time.monotonic()
+        for name in order:
+            shot = runners[name](f"{tag}-{number}-{name.replace('_', '-')}")
+            shots[name].append(shot)
+            print(f"round {number}  {name:10} {shot.rate:8.2f} images/s  ({shot.command_seconds:.1f} s)", flush=True)
+        longest = max(longest, time.monotonic() - start)
+    return shots
+
+
+def summarise(shots: dict[str, list[Shot]]) -> dict[str, Any]:
+    """Return images/s of each contestant and the ratios that the project is judged by."""
+    rates = {name: [shot.rate for shot in found] for name, found in shots.items()}
+    pairs = {
+        "speed_up_2_hosts": ("ours_2", "ours_1"),
+        "ours_2_of_limit": ("ours_2", "forward"),
+        "ours_2_to_predict": ("ours_2", "predict"),
+        "ours_2_to_detect_py": ("ours_2", "detect_py"),
+        "ours_2_to_ray_data": ("ours_2", "ray_data"),
+    }
+    return {
+        "images_per_second": {name: stats.summary(found) for name, found in rates.items()},
+        "ratios": {
+            name: stats.ratio(rates[one], rates[other])
+            for name, (one, other) in pairs.items()
+            if one in rates and other in rates
+        },
+        "measurements": {name: [asdict(shot) for shot in found] for name, found in shots.items()},
+    }
+
+
+def write(results: dict[str, Any], folder: Path) -> None:
+    """Write the results and their plot; called after each part, so that an interruption leaves what there is."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temp = folder / f".tmp-{secrets.token_hex(4)}"
+    temp.write_text(json.dumps(results, indent=1) + "\n")
+    temp.rename(folder / "results.json")
+    if results.get("images_per_second"):
+        plot.draw(results, folder / "results.svg")
+
+
+def prepare(weights: Path, imgsz: int, scratch: Path, log: Path) -> Path:
+    """Turn the weights into what our jobs read, for (a).
+
+    Raises:
+        BenchError: They can't be used.
+    """
+    source = scratch / "source"
+    source.mkdir()
+    shutil.copyfile(weights, source / weights.name)
+    command = [sys.executable, "-m", "yolo.prepare", "--source", source, "--kind", "pt", "--run-imgsz", str(imgsz)]
+    contestants.run([*command, "--out", scratch / "model"], log)
+    return scratch / "model"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("--images", type=Path, required=True, help="folder whose images are used, round and round")
+    parser.add_argument("--count", type=int, default=300, help="images of the rounds")
+    parser.add_argument("--weights", type=Path, default=PROJECT / "files/demo/yolov5n-demo.pt")
+    parser.add_argument("--imgsz", type=int, default=640)
+    parser.add_argument("--conf", type=float, default=0.25)
+    parser.add_argument("--iou", type=float, default=0.7)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=20.0, help="begin nothing that would take longer")
+    parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--no-cluster", action="store_true", help="only what needs no cluster: (a), (b), (c)")
+    parser.add_argument("--yolov5-dir", type=Path, help="checkout of ultralytics/yolov5, for its detect.py")
+    parser.add_argument("--yolov5-weights", type=Path, help="weights of that project, of the same network")
+    parser.add_argument("--out", type=Path, default=PROJECT / "bench/results")
+    args = parser.parse_args(argv)
+    args.parts = [part for part in args.parts.split(",") if part]
+    if unknown := set(args.parts) - set(PARTS):
+        parser.error(f"parts: {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
+    if bool(args.yolov5_dir) != bool(args.yolov5_weights):
+        parser.error("a checkout of ultralytics/yolov5 and weights of that project go together")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the parts that are asked for; exit code 1 if one of them failed."""
+    args = parse(argv)
+    clock = Clock(args.minutes)
+    scratch = Path(tempfile.mkdtemp(prefix="bench-"))
+    log = args.out / "bench.log"
+    args.out.mkdir(parents=True, exist_ok=True)
+    log.write_text("")
+    tag = f"bench-{secrets.token_hex(3)}"
+    results: dict[str, Any] = {"setup": setup(args, args.count), "problems": []}
+    # What the playbook takes: the demo weights by their name, so that it knows where they come from.
+    ours_weights = "demo" if args.weights == PROJECT / "files/demo/yolov5n-demo.pt" else str(args.weights.absolute())
+    folders: dict[int, Path] = {}
+
+    def job(count: int) -> Job:
+        if count not in folders:
+            folders[count] = scratch / f"images-{count}"
+            pictures.replicate(args.images, count, folders[count])
+        return Job(folders[count], count, args.weights, model, args.imgsz, args.conf, args.iou, scratch, log)
+
+    def ours(count: int, name: str, mode: str, extra: dict[str, str] | None = None) -> Shot:
+        return contestants.ours(job(count), name, mode, ours_weights, extra)
+
+    def do_rounds() -> None:
+        runners: dict[str, Callable[[str], Shot]] = {
+            "forward": lambda name: contestants.forward(job(args.count), name),
+            "predict": lambda name: contestants.predict(job(args.count), name),
+        }
+        if args.yolov5_dir:
+            checkout, weights = args.yolov5_dir.absolute(), args.yolov5_weights.absolute()
+            runners["detect_py"] = lambda name: contestants.detect_py(job(args.count), name, checkout, weights)
+        runners["ray_data"] = lambda name: contestants.ray_data(job(args.count), name)
+        if not args.no_cluster:
+            # Once before the clock counts: images, weights and code are then on the share, and the pace is known.
+            ours(args.count, f"{tag}-warm", "parallel")
+            runners["ours_1"] = lambda name: ours(args.count, name, "single")
+            runners["ours_2"] = lambda name: ours(args.count, name, "parallel")
+        results.update(summarise(measure_rounds(runners, args.rounds, tag, clock)))
+        results["setup"]["rounds"] = len(results["measurements"]["forward"])
+
+    def do_sizes() -> None:
+        results["sizes"] = {}
+        for count in SIZES:
+            found = {"parallel": asdict(ours(count, f"{tag}-{count}-parallel", "parallel"))}
+            # One slot needs twice as long: only where the speed-up is judged.
+            if count == max(SIZES) and clock.left > 3 * found["parallel"]["command_seconds"]:
+                found["single"] = asdict(ours(count, f"{tag}-{count}-single", "single"))
+            results["sizes"][str(count)] = found
+
+    def do_naive() -> None:
+        found = {}
+        for name, extra in (("naive", {"chunk_size": "1"}), ("chunks", {})):
+            found[name] = asdict(ours(NAIVE_IMAGES, f"{tag}-{name}", "parallel", extra))
+        results["naive"] = found
+
+    def do_scale() -> None:
+        seconds, _ = contestants.run(
+            [PROJECT / ".venv/bin/ansible-playbook", "bench/scale.yml", "-e", f"bench_out={scratch / 'scale.json'}"],
+            log,
+        )
+        results["scale"] = {"command_seconds": seconds, "points": json.loads((scratch / "scale.json").read_text())}
+
+    steps = {"rounds": do_rounds, "sizes": do_sizes, "naive": do_naive, "scale": do_scale}
+    try:
+        model = prepare(args.weights, args.imgsz, scratch, log)
+        for part in args.parts:
+            if part != "rounds" and args.no_cluster:
+                continue
+            if part != args.parts[0] and clock.left <= 60:
+                results["problems"].append(f"{part}: left out, the {args.minutes:g} minutes were over")
+                continue
+            try:
+                steps[part]()
+            except (BenchError, OSError, ValueError, KeyError) as error:
+                results["problems"].append(f"{part}: {type(error).__name__}: {error}")
+            write(results, args.out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    for problem in results["problems"]:
+        print(f"error: {problem}", file=sys.stderr)
+    print(json.dumps({key: results.get(key) for key in ("images_per_second", "ratios")}, indent=1))
+    print(f"Results: {args.out / 'results.json'}, {args.out / 'results.svg'}")
+    return 1 if results["problems"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""Runs each contestant once, as a command of its own, and says how long it took.
+
+All get the same images, weights, size of input and thresholds, and write the same: a picture with
+boxes and a label file for each image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+class BenchError(Exception):
+    """A contestant could not be measured; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every contestant is asked to do.
+
+    Attributes:
+        images: Flat folder.
+        count: Images in it.
+        weights: ``.pt`` file.
+        model: What ``yolo.prepare`` made of it.
+        imgsz: Side of the input, pixels.
+        conf: Confidence threshold.
+        iou: Overlap threshold.
+        scratch: Folder for what is written.
+        log: File that the commands' output goes to.
+    """
+
+    images: Path
+    count: int
+    weights: Path
+    model: Path
+    imgsz: int
+    conf: float
+    iou: float
+    scratch: Path
+    log: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """One measurement.
+
+    Attributes:
+        seconds: What the images/s are taken over; README.md says what is in it for whom.
+        images: Images done.
+        command_seconds: The whole command, from its start to its end.
+        details: What else the contestant says.
+    """
+
+    seconds: float
+    images: int
+    command_seconds: float
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Images a second."""
+        return self.images / self.seconds
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of the commands: ours importable, ultralytics quiet and offline."""
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'files'}",
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "ANSIBLE_FORCE_COLOR": "false",
+    }
+
+
+def run(command: Sequence[str | Path], log: Path, cwd: Path = PROJECT) -> tuple[float, str]:
+    """Run a command and return its seconds and its standard output.
+
+    Raises:
+        BenchError: It failed.
+    """
+    words = [str(word) for word in command]
+    with open(log, "a", encoding="utf-8") as file:
+        file.write(f"\n$ {' '.join(words)}\n")
+        file.flush()
+        start = time.monotonic()
+        done = subprocess.run(words, cwd=cwd, env=environment(), stdout=subprocess.PIPE, stderr=file, text=True)
+        seconds = time.monotonic() - start
+        file.write(done.stdout)
+    if done.returncode != 0:
+        raise BenchError(f"exit code {done.returncode} from: {' '.join(words[:4])} ...; its output stands in {log}")
+    return seconds, done.stdout
+
+
+def last_json(text: str) -> dict[str, Any]:
+    """Return the JSON object in the last line that is one.
+
+    Raises:
+        BenchError: There is none.
+    """
+    for line in reversed(text.splitlines()):
+        if line.startswith("{"):
+            return dict(json.loads(line))
+    raise BenchError(f"no JSON in the output: {text[-200:]!r}")
+
+
+def forward(job: Job, name: str) -> Shot:
+    """(a) Forward passes only, one process a core. ``name`` is not used: nothing is written."""
+    command = [sys.executable, "-m", "bench.forward", "--model", job.model, "--images", job.images]
+    seconds, text = run([*command, "--imgsz", str(job.imgsz)], job.log)
+    said = last_json(text)
+    return Shot(float(said["seconds"]), int(said["images"]), seconds, said)
+
+
+def predict(job: Job, name: str) -> Shot:
+    """(b) ``yolo predict`` of ultralytics, one process, as people type it."""
+    out = job.scratch / name
+    options = {
+        "model": job.weights,
+        "source": job.images,
+        "imgsz": job.imgsz,
+        "conf": job.conf,
+        "iou": job.iou,
+        "device": "cpu",
+        "save": True,
+        "save_txt": True,
+        "save_conf": True,
+        "project": out,
+        "name": "predict",
+    }
+    words = [f"{key}={value}" for key, value in options.items()]
+    seconds, _ = run([Path(sys.executable).parent / "yolo", "predict", *words], job.log)
+    return Shot(seconds, _pictures(out / "predict", job.count), seconds)
+
+
+def detect_py(job: Job, name: str, checkout: Path, weights: Path) -> Shot:
+    """(b) ``detect.py`` of a checkout of ultralytics/yolov5, with weights of that project."""
+    out = job.scratch / name
+    command = [sys.executable, checkout / "detect.py", "--weights", weights, "--source", job.images]
+    command += ["--imgsz", str(job.imgsz), "--conf-thres", str(job.conf), "--iou-thres", str(job.iou)]
+    command += ["--device", "cpu", "--save-txt", "--save-conf", "--project", out, "--name", "detect"]
+    seconds, _ = run(command, job.log, checkout)
+    return Shot(seconds, _pictures(out / "detect", job.count), seconds)
+
+
+def ray_data(job: Job, name: str) -> Shot:
+    """(c) Ray Data with two actors."""
+    command = [sys.executable, "-m", "bench.ray_data", "--weights", job.weights, "--images", job.images]
+    command += ["--out", job.scratch / name, "--imgsz", str(job.imgsz), "--conf", str(job.conf), "--iou", str(job.iou)]
+    seconds, text = run(command, job.log)
+    _pictures(job.scratch / name / "images", job.count)
+    said = last_json(text)
+    return Shot(seconds, int(said["images"]), seconds, said)
+
+
+def _pictures(folder: Path, expected: int) -> int:
+    # A contestant that skips images would win.
+    found = sum(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
+    if found != expected:
+        raise BenchError(f"{found} pictures in {folder}; expected {expected}")
+    return found
+
+
+def ours(job: Job, name: str, mode: str, weights: str, extra: Mapping[str, str] | None = None) -> Shot:
+    """(d), (e) ``run_inference.yml`` on the cluster that is up, figures from its ``metrics.json``.
+
+    Args:
+        job: The job.
+        name: Run id; must be new, or the run would find its images done.
+        mode: ``single`` or ``parallel``.
+        weights: As ``-e weights=`` takes them.
+        extra: More ``-e NAME=VALUE``.
+    """
+    values = {
+        "images": str(job.images),
+        "weights": weights,
+        "imgsz": str(job.imgsz),
+        "conf": str(job.conf),
+        "iou": str(job.iou),
+        "mode": mode,
+        "run_id": name,
+        "results": str(job.scratch / "results"),
+        **(extra or {}),
+    }
+    command: list[str | Path] = [PROJECT / ".venv/bin/ansible-playbook", "run_inference.yml"]
+    for key, value in values.items():
+        command += ["-e", f"{key}={value}"]
+    seconds, _ = run(command, job.log)
+    return from_metrics(json.loads((job.scratch / "results" / name / "metrics.json").read_text()), seconds)
+
+
+def from_metrics(metrics: Mapping[str, Any], command_seconds: float) -> Shot:
+    """Return the measurement in a run's ``metrics.json``.
+
+    Raises:
+        BenchError: Images are missing or failed: their time would be a gift.
+    """
+    counts, times = metrics["counts"], metrics["times"]
+    if counts["processed"] != counts["images"] or counts["failed"]:
+        raise BenchError(f"run {metrics['run_id']}: counts {counts}; expected all images done in one pass")
+    details = {
+        "run_id": metrics["run_id"],
+        "times": times,
+        "hosts": len({slot["host"] for slot in metrics["slots"]}),
+        "slots": len(metrics["slots"]),
+        "jobs": sum(slot["jobs"] for slot in metrics["slots"]),
+        "detections": counts["detections"],
+        "cpu_models": metrics["cpu_models"],
+        "versions": metrics["versions"],
+        **{name: metrics[name] for name in ("engine", "precision") if name in metrics},
+    }
+    return Shot(float(times["wall_seconds"]), counts["processed"], command_seconds, details)

@@ -1,0 +1,174 @@
+"""Scheduling scale, one point: plan, submit, run and collect so many chunks. Runs on the submit host.
+
+The detector is replaced by a sleep: ``/bin/sleep`` is all that a job runs. The records that jobs
+would have written are written here, between the jobs' end and the collection; that time counts for
+nothing. The jobs are watched for a limited time only, since a small machine starts a few a second;
+what is left is removed then, and the rate is that of what ran.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from yolo import fsio
+from yolo.layout import Run, image_key
+from yolo.records import Detection, Entry, JobReport, Record, settings_digest
+
+LEG = "parallel"
+SETTINGS = {"conf": 0.25, "iou": 0.7, "imgsz": 640, "classes": [], "max_det": 300, "weights_id": "0" * 16}
+_WRITERS = 16
+SUBMIT = """\
+universe              = vanilla
+executable            = /bin/sleep
+transfer_executable   = false
+should_transfer_files = NO
+arguments             = {sleep}
+initialdir            = {folder}
+request_cpus          = 1
+request_memory        = 8M
+request_disk          = 1M
+keep_claim_idle       = 60
+log                   = {log}
+queue chunk from {queue}
+"""
+
+
+def make_run(run: Run, images: int) -> None:
+    """Write a run of so many images that do not exist."""
+    run.root.mkdir(parents=True)
+    fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(run.root)})
+    with fsio.atomic_file(run.manifest) as file:
+        for index in range(images):
+            path = f"scale/image_{index:07d}.jpg"
+            entry = Entry(index, image_key(path), path, f"{path}.txt", 100_000, 1_000 + index)
+            file.write(entry.to_json().encode("ascii") + b"\n")
+
+
+def write_records(run: Run, plan: str, chunks: int) -> None:
+    """Write what the jobs of a plan would have: a record for each image, a report for each chunk."""
+    leg, digest = run.leg(LEG), settings_digest(SETTINGS)
+    blank = Record("", "", 0, 0, digest, 640, 480, (Detection(0, 0.5, (1.0, 2.0, 3.0, 4.0)),))
+
+    def write(number: int) -> None:
+        chunk = f"c{number:05d}"
+        entries = [Entry.from_json(line) for line in leg.chunk(plan, chunk).read_bytes().splitlines()]
+        for entry in entries:
+            record = replace(
+                blank, key=entry.key, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns, job=f"{plan}-{chunk}"
+            )
+            fsio.write_text(leg.record(entry.key), record.to_json())
+        report = JobReport(plan, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
+        fsio.write_text(leg.job(plan, chunk), report.to_json())
+
+    # Creating files over NFS is waiting.
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for _ in pool.map(write, range(chunks)):
+            pass
+
+
+def timed(command: Sequence[str]) -> tuple[float, str]:
+    """Run a command; return its seconds and its standard output.
+
+    Raises:
+        subprocess.CalledProcessError: It failed; its message is on standard error.
+    """
+    start = time.monotonic()
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    return time.monotonic() - start, done.stdout
+
+
+def watch(cluster: str, jobs: int, limit: float) -> dict[str, float | int]:
+    """Wait until the jobs have left the queue or the time is over, then remove what is left.
+
+    Returns:
+        ``seconds``, ``ended`` (jobs that left the queue by themselves), ``most_running`` (at any look).
+    """
+    start = time.monotonic()
+    left = jobs
+    most = 0
+    while left and time.monotonic() - start < limit:
+        time.sleep(1)
+        words = timed(["condor_q", cluster, "-af", "JobStatus"])[1].split()
+        left, most = len(words), max(most, words.count("2"))
+    seconds = time.monotonic() - start
+    if left:
+        subprocess.run(["condor_rm", cluster], check=False, stdout=subprocess.DEVNULL)
+        while timed(["condor_q", cluster, "-af", "JobStatus"])[1].split():
+            time.sleep(1)
+    return {"seconds": round(seconds, 2), "ended": jobs - left, "most_running": most}
+
+
+def measure(folder: Path, chunks: int, size: int, slots: int, sleep: float, limit: float) -> dict[str, Any]:
+    """Measure one point.
+
+    Args:
+        folder: For the run; must not exist, is removed afterwards.
+        chunks: Chunks, one job each.
+        size: Images of a chunk.
+        slots: Slots that the pool offers.
+        sleep: Seconds that a job sleeps.
+        limit: Seconds to watch the jobs, at most.
+
+    Raises:
+        subprocess.CalledProcessError: A command failed.
+        OSError: A file can't be written.
+    """
+    run = Run(folder)
+    try:
+        make_run(run, chunks * size)
+        python = [sys.executable, "-m"]
+        where = ["--run-dir", str(folder), "--leg", LEG]
+        seconds, text = timed([*python, "yolo.plan", *where, "--slots", str(slots), "--chunk-size", str(size)])
+        planned = json.loads(text)
+        point: dict[str, Any] = {
+            "detector": f"replaced by sleep {sleep:g} s",
+            "slots": slots,
+            "chunks": planned["chunks"],
+            "images": planned["images"],
+            "plan_seconds": round(seconds, 3),
+            "plan_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+        }
+        submit = folder / "sleep.sub"
+        # HTCondor locks its log: not on NFS.
+        log = Path("/var/tmp") / f"{folder.name}.log"
+        submit.write_text(SUBMIT.format(sleep=sleep, folder=folder, log=log, queue=planned["queue"]))
+        seconds, text = timed(["condor_submit", "-terse", str(submit)])
+        point["submit_seconds"] = round(seconds, 3)
+        point["jobs"] = watch(text.split(".")[0].strip(), planned["chunks"], limit)
+        point["jobs"]["per_second"] = round(point["jobs"]["ended"] / point["jobs"]["seconds"], 2)
+        log.unlink(missing_ok=True)
+        write_records(run, planned["plan"], planned["chunks"])
+        point["collect_seconds"] = round(timed([*python, "yolo.collect", *where])[0], 3)
+        point["replan_seconds"] = round(timed([*python, "yolo.plan", *where, "--slots", str(slots)])[0], 3)
+        return point
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print one point as JSON."""
+    parser = argparse.ArgumentParser(prog="bench.scale_point", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="run folder on the share, made and removed")
+    parser.add_argument("--chunks", type=int, required=True)
+    parser.add_argument("--size", type=int, default=1, help="images of a chunk")
+    parser.add_argument("--slots", type=int, required=True)
+    parser.add_argument("--sleep", type=float, default=1.0)
+    parser.add_argument("--limit", type=float, default=30.0)
+    args = parser.parse_args(argv)
+    print(json.dumps(measure(args.folder.absolute(), args.chunks, args.size, args.slots, args.sleep, args.limit)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""The benchmark's own arithmetic; what it measures needs its own environment and a cluster."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from yolo import collect, plan
+from yolo.layout import Share
+
+from bench import __main__ as bench
+from bench import contestants, pictures, plot, scale_point, stats
+from bench.contestants import BenchError, Shot
+from bench.forward import share
+
+
+def test_every_other_round_runs_backwards():
+    assert stats.rounds(["a", "b", "c"], 3) == [["a", "b", "c"], ["c", "b", "a"], ["a", "b", "c"]]
+    with pytest.raises(ValueError, match="expected 1 or more"):
+        stats.rounds(["a"], 0)
+
+
+def test_medians_and_ranges():
+    assert stats.summary([3.0, 1.0, 8.0]) == {"median": 3.0, "low": 1.0, "high": 8.0, "count": 3}
+    with pytest.raises(ValueError, match="no values"):
+        stats.summary([])
+
+
+def test_a_ratio_is_taken_round_by_round():
+    # The second round ran on a machine of half the speed: for the ratio that does not matter.
+    assert stats.ratio([10.0, 5.0], [5.0, 2.5]) == {"median": 2.0, "low": 2.0, "high": 2.0, "count": 2}
+    with pytest.raises(ValueError, match=r"shorter|longer"):
+        stats.ratio([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(("power", "expected"), [(1, 1.0), (2, 2.0), (0, 0.0)])
+def test_growth_is_the_exponent(power, expected):
+    assert stats.growth({size: 0.1 * size**power for size in (10, 100, 1000)}) == pytest.approx(expected)
+    assert stats.growth({10: 1.0}) is None
+
+
+def test_images_are_repeated_under_different_names(tmp_path):
+    (tmp_path / "in" / "deep").mkdir(parents=True)
+    (tmp_path / "in" / "a.jpg").write_bytes(b"a")
+    (tmp_path / "in" / "deep" / "b.PNG").write_bytes(b"b")
+    (tmp_path / "in" / "a.txt").write_text("no image")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "old.jpg").write_bytes(b"old")
+    made = pictures.replicate(tmp_path / "in", 5, tmp_path / "out")
+    assert [path.read_bytes() for path in made] == [b"a", b"b", b"a", b"b", b"a"]
+    assert sorted((tmp_path / "out").iterdir()) == made
+    with pytest.raises(ValueError, match="no images"):
+        pictures.replicate(tmp_path / "out" / "none", 5, tmp_path / "other")
+
+
+def test_passes_are_shared_evenly():
+    assert share(7, 3) == [3, 2, 2]
+
+
+def metrics(**counts):
+    return {
+        "run_id": "r",
+        "counts": {"images": 10, "processed": 10, "failed": 0, "detections": 4, **counts},
+        "times": {"wall_seconds": 5.0},
+        "slots": [{"host": "execute1", "jobs": 2}, {"host": "execute2", "jobs": 3}],
+        "cpu_models": ["AMD"],
+        "versions": {},
+    }
+
+
+def test_our_figures_are_those_of_the_report():
+    shot = contestants.from_metrics(metrics(), 40.0)
+    assert (shot.rate, shot.command_seconds) == (2.0, 40.0)
+    assert (shot.details["hosts"], shot.details["jobs"]) == (2, 5)
+
+
+@pytest.mark.parametrize("counts", [{"processed": 9}, {"failed": 1}])
+def test_a_run_that_did_not_do_all_images_is_no_measurement(counts):
+    with pytest.raises(BenchError, match="expected all images done"):
+        contestants.from_metrics(metrics(**counts), 40.0)
+
+
+def test_a_contestant_that_skips_images_is_no_measurement(tmp_path):
+    (tmp_path / "a.jpg").touch()
+    assert contestants._pictures(tmp_path, 1) == 1
+    with pytest.raises(BenchError, match="expected 2"):
+        contestants._pictures(tmp_path, 2)
+
+
+def test_a_command_that_fails_is_named(tmp_path):
+    with pytest.raises(BenchError, match="exit code 3"):
+        contestants.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
+    seconds, text = contestants.run([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], tmp_path / "log")
+    assert seconds > 0
+    assert contestants.last_json(text) == {"a": 1}
+
+
+def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
+    called = []
+
+    def runner(name):
+        called.append(name)
+        return Shot(2.0, 10, 2.0)
+
+    shots = bench.measure_rounds({"forward": runner, "ours_2": runner}, 2, "t", bench.Clock(1))
+    assert called == ["t-1-forward", "t-1-ours-2", "t-2-ours-2", "t-2-forward"]
+    found = bench.summarise(shots)
+    assert found["images_per_second"]["forward"]["median"] == 5.0
+    assert found["ratios"]["ours_2_of_limit"]["median"] == 1.0
+    assert "speed_up_2_hosts" not in found["ratios"]
+    assert len(bench.measure_rounds({"forward": runner}, 3, "t", bench.Clock(-1))["forward"]) == 1
+    assert "left out" in capsys.readouterr().out
+
+
+RESULTS = {
+    "setup": {"rounds": 3, "images": 10, "imgsz": 640},
+    "images_per_second": {"ours_2": stats.summary([1.0, 2.0, 4.0]), "forward": stats.summary([5.0])},
+}
+
+
+def test_bars_have_their_order_and_ranges():
+    assert plot.bars(RESULTS) == [
+        (plot.LABELS["forward"], 5.0, 0.0, 0.0),
+        (plot.LABELS["ours_2"], 2.0, 1.0, 2.0),
+    ]
+
+
+def test_the_plot_names_what_it_shows(tmp_path):
+    pytest.importorskip("matplotlib", reason="matplotlib belongs to the benchmark's own environment")
+    plot.draw(RESULTS, tmp_path / "a.svg")
+    plot.draw(RESULTS, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+    assert "ours, 2 execute hosts" in (tmp_path / "a.svg").read_text()
+
+
+def test_pretended_records_are_what_collect_takes_for_done(tmp_path):
+    run = Share(tmp_path).run("scale")
+    scale_point.make_run(run, 10)
+    made = plan.make_plan(run, scale_point.LEG, slots=2, chunk_size=2)
+    scale_point.write_records(run, made.plan, made.chunks)
+    assert collect.collect(run, scale_point.LEG)["ok"] == 10
+    assert plan.make_plan(run, scale_point.LEG, slots=2).images == 0
+
+
+@pytest.mark.parametrize("module", ["forward", "ray_data", "scale_point", "__main__"])
+def test_commands_explain_themselves(module):
+    root = Path(bench.__file__).resolve().parent.parent
+    command = [sys.executable, "-m", f"bench.{module}" if module != "__main__" else "bench", "--help"]
+    environment = {"PYTHONPATH": f"{root}:{root / 'files'}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+    assert "--" in done.stdout
+
+
+def test_a_checkout_needs_its_own_weights(capsys):
+    with pytest.raises(SystemExit):
+        bench.parse(["--images", "x", "--yolov5-dir", "y"])
+    assert "go together" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        bench.parse(["--images", "x", "--parts", "rounds,all"])
+    assert "expected some of rounds" in capsys.readouterr().err
+    assert json.dumps(bench.parse(["--images", "x", "--parts", "naive"]).parts) == '["naive"]'
