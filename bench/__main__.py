@@ -177,12 +177,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the parts that are asked for; exit code 1 if one of them failed."""
     args = parse(argv)
     clock = Clock(args.minutes)
-    scratch = Path(tempfile.mkdtemp(prefix="bench-"))
     log = args.out / "bench.log"
     args.out.mkdir(parents=True, exist_ok=True)
     log.write_text("")
     tag = f"bench-{secrets.token_hex(3)}"
     results: dict[str, Any] = {"setup": setup(args, args.count), "problems": []}
+    scratch = Path(tempfile.mkdtemp(prefix="bench-"))
     # What the playbook takes: the demo weights by their name, so that it knows where they come from.
     ours_weights = "demo" if args.weights == PROJECT / "files/demo/yolov5n-demo.pt" else str(args.weights.absolute())
     folders: dict[int, Path] = {}
