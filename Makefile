@@ -99,6 +99,7 @@ $(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left
 	@for scenario in $(SCENARIOS); do \
-	  [ ! -d /var/lib/yolo-local-hosts/test-$${scenario//_/-} ] \
-	  || PATH="$(CURDIR)/$(BIN):$$PATH" molecule destroy -s $$scenario; \
+	  compgen -G "/var/lib/yolo-local-hosts/test-$${scenario//_/-}" > /dev/null \
+	  || compgen -G "$(HOME)/.ansible/tmp/molecule.*.$$scenario/daemons" > /dev/null || continue; \
+	  PATH="$(CURDIR)/$(BIN):$$PATH" molecule destroy -s $$scenario; \
 	done

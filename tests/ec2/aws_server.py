@@ -4,13 +4,13 @@
 
 What moto lacks is added here: Debian's images, the interruption notice of a spot instance (the content of
 ``DIR/spot-instance-action.ADDRESS``, where ADDRESS is the instance's; 404 without that file, 401 without a session
-token), and a list of all actions that were asked for (``DIR/actions``, each with ``tagged`` if it names tags for what it
-makes). An instance's public address is its private one: moto would invent one, and the address that it invents is
+token), and a list of all actions that were asked for (``DIR/actions``, each with ``tagged`` if it names tags for what
+it makes). An instance's public address is its private one: moto would invent one, and the address that it invents is
 somebody's.
 
-``DIR/trouble.json`` makes actions go wrong as they do at AWS: ``{"RunInstances": {"after": 2, "code": "VcpuLimitExceeded",
-"message": "..."}}`` lets two calls through and refuses the rest; without a code an action says that it is done, and does
-nothing.
+``DIR/trouble.json`` makes actions go wrong as they do at AWS: ``{"RunInstances": {"after": 2, "code": "Vcpu...",
+"message": "..."}}`` lets two calls through and refuses the rest; without a code an action says that it is done, and
+does nothing.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ import boto3
 
 HERE = Path(__file__).parent
 TAG = "condor-yolo-cluster"
+SETTLED_SECONDS = 4.0
 
 
 def host_name(instance_id: str) -> str:
@@ -46,7 +47,6 @@ def running(ec2, cluster: str) -> list[dict]:
         hosts.append(
             {
                 "name": host_name(instance["InstanceId"]),
-                "groups": ["all_hosts"],
                 "address": instance["PrivateIpAddress"],
                 "instance_id": instance["InstanceId"],
                 "key": public[instance["KeyName"]].strip(),
@@ -81,27 +81,28 @@ def main() -> None:
     args.state.mkdir(parents=True, exist_ok=True)
     ec2 = boto3.client("ec2", region_name=os.environ["AWS_REGION"])
     booted: list[dict] = []
+    seen: list[dict] = []
+    since = time.monotonic()
     while True:
         for host in booted:
             if is_off(host["name"], args.local_cluster):
                 end_instance(ec2, host["instance_id"])
         wanted = running(ec2, args.cluster)
-        if wanted != booted:
+        if wanted != seen:
+            seen, since = wanted, time.monotonic()
+        # Instances come one after the other; their hosts boot side by side.
+        if wanted != booted and time.monotonic() - since >= SETTLED_SECONDS:
             print("instances:", ", ".join(f"{h['instance_id']} {h['address']}" for h in wanted) or "none", flush=True)
-            if wanted:
-                asked = {
-                    "local_hosts_cluster": args.local_cluster,
-                    "local_hosts_subnet": args.subnet,
-                    "local_hosts_list": wanted,
-                    "local_hosts_state": "present",
-                    "local_hosts_inventory": str(args.state / "local.yml"),
-                }
-            else:
-                asked = {
-                    "local_hosts_cluster": args.local_cluster,
-                    "local_hosts_state": "absent",
-                    "local_hosts_list": [],
-                }
+            asked = {
+                "local_hosts_cluster": args.local_cluster,
+                "local_hosts_subnet": args.subnet,
+                "local_hosts_inventory": str(args.state / "local.yml"),
+                "local_hosts_state": "present" if wanted else "absent",
+                "local_hosts_list": [
+                    {"name": host["name"], "address": host["address"], "groups": ["all_hosts"]} for host in wanted
+                ],
+                "instances": wanted,
+            }
             (args.state / "hosts.json").write_text(json.dumps(asked))
             command = [
                 Path(sys.executable).with_name("ansible-playbook"),

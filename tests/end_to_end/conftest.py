@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -38,6 +39,12 @@ class Outcome:
     @property
     def metrics(self) -> dict:
         return json.loads((self.results / "metrics.json").read_bytes())
+
+    @property
+    def images(self) -> list[dict[str, str]]:
+        """A row of metrics.csv for each image."""
+        with (self.results / "metrics.csv").open(newline="", errors="surrogateescape") as file:
+            return list(csv.DictReader(file))
 
     @property
     def predictions(self) -> list[dict]:

@@ -14,40 +14,23 @@ from pathlib import Path
 
 import boto3
 import pytest
-from conftest import PLAIN, PROJECT, Cluster, command, make_samples
+from aws import REGION, Playbooks, instances, leftovers, tags
+from conftest import PLAIN, PROJECT, Cluster, Outcome, command, make_samples
 
 NAME = os.environ.get("CLUSTER_NAME", "")
-# What the playbooks go by; boto3 itself reads AWS_DEFAULT_REGION only.
-REGION = os.environ.get("AWS_REGION", "")
 BUCKET = "photos-of-the-test"
 # This machine's address on the hosts' network; they are spot instances, and no one is asked.
 INPUTS = {"ec2_ssh_from": "10.91.0.1/32", "ec2_confirm": True, "ec2_execute_spot": True}
 
 
-def start(playbook: str, inventory: str, **inputs: object) -> subprocess.Popen[str]:
-    """Start a playbook and do not wait."""
-    return subprocess.Popen(
-        [command("ansible-playbook"), "-i", inventory, playbook, "-e", json.dumps(INPUTS | inputs)],
-        cwd=PROJECT,
-        env=PLAIN,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-
-
-def play(playbook: str, inventory: str, **inputs: object) -> str:
-    """Run a playbook; return what it says. It must not fail."""
-    running = start(playbook, inventory, **inputs)
-    said, _ = running.communicate()
-    print(said)
-    assert running.returncode == 0, f"{playbook} failed"
-    return said
-
-
 @pytest.fixture(scope="module")
 def ec2():
     return boto3.client("ec2", region_name=REGION)
+
+
+@pytest.fixture(scope="module")
+def playbooks() -> Playbooks:
+    return Playbooks(os.environ.get("CLUSTER_INVENTORY", "inventory"), INPUTS)
 
 
 @pytest.fixture(scope="module")
@@ -71,30 +54,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_samples(tmp_path_factory.mktemp("many"), 160)
 
 
-def instances(ec2) -> dict[str, dict]:
-    """The cluster's instances that are not ended, by the names of their nodes."""
-    filters = [
-        {"Name": "tag:condor-yolo-cluster", "Values": [NAME]},
-        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
-    ]
-    found = [i for r in ec2.describe_instances(Filters=filters)["Reservations"] for i in r["Instances"]]
-    by_node = {tags(i)["condor-yolo-node"]: i for i in found}
-    assert len(by_node) == len(found), "a node is there twice"
-    return by_node
-
-
-def tags(thing: dict) -> dict[str, str]:
-    return {tag["Key"]: tag["Value"] for tag in thing["Tags"]}
-
-
 def pool(cluster: Cluster) -> set[str]:
     """Names of the execute hosts that offer a slot."""
     said = cluster.on("submit", "condor_status", "-constraint", "PartitionableSlot", "-autoformat", "Machine")
     return {line.partition(".")[0] for line in said.splitlines()}
 
 
-def hosts_that_worked(metrics: dict) -> set[str]:
-    return {image["host"].partition(".")[0] for image in metrics["images"]}
+def hosts_that_worked(images: list[dict[str, str]]) -> set[str]:
+    return {image["host"].partition(".")[0] for image in images}
 
 
 def wait_until(condition, seconds: float, what: str) -> None:
@@ -127,7 +94,7 @@ def test_hosts_keys_are_checked(cluster: Cluster):
     swapped = [[*line[:-1], other[-1]] for line, other in zip(lines, lines[1:] + lines[:1], strict=True)]
     try:
         known.write_text("".join(f"{' '.join(line)}\n" for line in swapped))
-        with pytest.raises(AssertionError, match=r"(?i)host key verification failed|identification has changed"):
+        with pytest.raises(AssertionError, match=r"(?i)mismatching host key|host key verification failed"):
             Cluster(cluster.inventory, cluster.results).on("execute2", "true")
     finally:
         known.write_bytes(kept)
@@ -135,7 +102,7 @@ def test_hosts_keys_are_checked(cluster: Cluster):
 
 
 def test_hosts_end_themselves_before_any_playbook_reached_them(cluster: Cluster, ec2):
-    for node, instance in instances(ec2).items():
+    for node, instance in instances(ec2, NAME).items():
         ends = tags(instance)["condor-yolo-ends"]
         shown = cluster.on(
             node, "systemctl", "show", "--timestamp=utc", "-P", "NextElapseUSecRealtime", "cluster-ttl.timer"
@@ -149,8 +116,8 @@ def test_hosts_end_themselves_before_any_playbook_reached_them(cluster: Cluster,
         assert said["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
 
 
-def test_site_makes_them_a_pool(cluster: Cluster):
-    play("site.yml", cluster.inventory)
+def test_site_makes_them_a_pool(cluster: Cluster, playbooks: Playbooks):
+    playbooks.run("site.yml")
     assert pool(cluster) == {"execute1", "execute2"}
 
 
@@ -163,7 +130,7 @@ def test_images_come_from_s3_and_results_go_there(cluster: Cluster, s3, photos: 
         keys[key.removeprefix("in/")] = photo
     done = cluster.infer(f"s3://{BUCKET}/in", run_id="s3", results_to=f"s3://{BUCKET}/out")
     assert done.code == 0
-    assert {image["path"] for image in done.metrics["images"]} == set(keys)
+    assert {image["path"] for image in done.images} == set(keys)
     there = {o["Key"]: o["Size"] for o in s3.list_objects_v2(Bucket=BUCKET, Prefix="out/s3/")["Contents"]}
     here = {
         f"out/s3/{path.relative_to(done.results).as_posix()}": path.stat().st_size
@@ -174,14 +141,14 @@ def test_images_come_from_s3_and_results_go_there(cluster: Cluster, s3, photos: 
     assert len(here) > 2 * len(keys)
 
 
-def test_scale_out_adds_a_host_that_works(cluster: Cluster, photos: Path):
-    said = play("playbooks/scale.yml", cluster.inventory, execute_count=3)
+def test_scale_out_adds_a_host_that_works(cluster: Cluster, playbooks: Playbooks, photos: Path):
+    said = playbooks.run("playbooks/scale.yml", execute_count=3)
     assert "join: execute3" in said
     assert pool(cluster) == {"execute1", "execute2", "execute3"}
 
 
 def test_a_spot_instance_that_goes_loses_nothing(cluster: Cluster, ec2, many: Path, daemons: Path):
-    notice = daemons / f"spot-instance-action.{instances(ec2)['execute3']['PrivateIpAddress']}"
+    notice = daemons / f"spot-instance-action.{instances(ec2, NAME)['execute3']['PrivateIpAddress']}"
     run = cluster.start(many, run_id="spot", chunk_size=8, save_images=False)
     working = 'regexp("execute3", RemoteHost)'
     wait_until(lambda: cluster.on("submit", "condor_q", "-all", "-const", working, "-af", "ProcId"), 180, "a job there")
@@ -190,18 +157,18 @@ def test_a_spot_instance_that_goes_loses_nothing(cluster: Cluster, ec2, many: Pa
     said, _ = run.communicate()
     print(said)
     assert run.returncode == 0
-    metrics = json.loads((cluster.results / "spot/metrics.json").read_bytes())
-    assert len(metrics["images"]) == 160
-    assert {image["status"] for image in metrics["images"]} == {"ok"}
-    assert {"execute1", "execute2"} <= hosts_that_worked(metrics)
+    images = Outcome(0, said, cluster.results / "spot").images
+    assert len(images) == 160
+    assert {image["status"] for image in images} == {"ok"}
+    assert {"execute1", "execute2"} <= hosts_that_worked(images)
     notice.unlink()
     # In place of the instance that EC2 would give back.
     cluster.on("execute3", "systemctl", "start", "condor.service", "spot-watcher.service")
     wait_until(lambda: "execute3" in pool(cluster), 60, "the host is back")
 
 
-def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, ec2, many: Path):
-    ids = {node: instance["InstanceId"] for node, instance in instances(ec2).items()}
+def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbooks, ec2, many: Path):
+    ids = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
     run = cluster.start(many, run_id="shrink", chunk_size=8, save_images=False)
     on_both = 'regexp("execute[23]", RemoteHost)'
     wait_until(
@@ -209,19 +176,19 @@ def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, ec2, many: Path):
         180,
         "jobs on both hosts that leave",
     )
-    said = play("playbooks/scale.yml", cluster.inventory, execute_count=1)
+    said = playbooks.run("playbooks/scale.yml", execute_count=1)
     assert "leave: execute2, execute3" in said
     assert run.poll() is None, "the run was over before the hosts left: the test shows nothing"
     output, _ = run.communicate()
     print(output)
     assert run.returncode == 0
-    metrics = json.loads((cluster.results / "shrink/metrics.json").read_bytes())
-    assert {image["status"] for image in metrics["images"]} == {"ok"}
-    assert len(metrics["images"]) == 160
-    assert hosts_that_worked(metrics) == {"execute1", "execute2", "execute3"}
+    images = Outcome(0, output, cluster.results / "shrink").images
+    assert {image["status"] for image in images} == {"ok"}
+    assert len(images) == 160
+    assert hosts_that_worked(images) == {"execute1", "execute2", "execute3"}
     starts = cluster.on("submit", "condor_history", "-const", 'YoloRunId == "shrink"', "-af", "NumJobStarts")
     assert set(starts.splitlines()) == {"1"}
-    left = {node: instance["InstanceId"] for node, instance in instances(ec2).items()}
+    left = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
     assert left == {node: ids[node] for node in ("manager", "submit", "execute1")}
     assert pool(cluster) == {"execute1"}
     assert "execute2" not in cluster.on("manager", "exportfs", "-v") + cluster.on(
@@ -229,22 +196,22 @@ def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, ec2, many: Path):
     )
 
 
-def test_the_end_can_be_moved(cluster: Cluster, ec2):
-    play("playbooks/extend.yml", cluster.inventory, ec2_ttl_hours=20)
-    ends = {tags(instance)["condor-yolo-ends"] for instance in instances(ec2).values()}
+def test_the_end_can_be_moved(cluster: Cluster, playbooks: Playbooks, ec2):
+    playbooks.run("playbooks/extend.yml", ec2_ttl_hours=20)
+    ends = {tags(instance)["condor-yolo-ends"] for instance in instances(ec2, NAME).values()}
     assert len(ends) == 1
     left = datetime.fromisoformat(f"{min(ends)}+00:00") - datetime.now(UTC)
     assert 19 * 3600 < left.total_seconds() <= 20 * 3600
-    for node in instances(ec2):
+    for node in instances(ec2, NAME):
         shown = cluster.on(
             node, "systemctl", "show", "--timestamp=utc", "-P", "NextElapseUSecRealtime", "cluster-ttl.timer"
         )
         assert min(ends) in shown
 
 
-def test_hosts_behind_a_bastion_are_reached_through_it(cluster: Cluster, ec2):
-    addresses = {node: instance["PrivateIpAddress"] for node, instance in instances(ec2).items()}
-    play("playbooks/provision.yml", cluster.inventory, ec2_reach="bastion")
+def test_hosts_behind_a_bastion_are_reached_through_it(cluster: Cluster, playbooks: Playbooks, ec2):
+    addresses = {node: instance["PrivateIpAddress"] for node, instance in instances(ec2, NAME).items()}
+    playbooks.run("playbooks/provision.yml", ec2_reach="bastion")
     came_from = subprocess.run(
         [
             command("ansible"),
@@ -262,22 +229,8 @@ def test_hosts_behind_a_bastion_are_reached_through_it(cluster: Cluster, ec2):
     assert [rule["IpRanges"] for rule in ssh] == [[]]
 
 
-def test_teardown_leaves_nothing(cluster: Cluster, ec2):
-    said = play("playbooks/teardown.yml", cluster.inventory)
+def test_teardown_leaves_nothing(cluster: Cluster, playbooks: Playbooks, ec2):
+    said = playbooks.run("playbooks/teardown.yml")
     assert f"condor-yolo-cluster={NAME} any more" in said
-    by_tag = [{"Name": "tag:condor-yolo-cluster", "Values": [NAME]}]
-    assert instances(ec2) == {}
-    for kind, found in {
-        "volumes": ec2.describe_volumes(Filters=by_tag)["Volumes"],
-        "interfaces": ec2.describe_network_interfaces(Filters=by_tag)["NetworkInterfaces"],
-        "addresses": ec2.describe_addresses(Filters=by_tag)["Addresses"],
-        "security groups": ec2.describe_security_groups(Filters=by_tag)["SecurityGroups"],
-        "key pairs": ec2.describe_key_pairs(Filters=by_tag)["KeyPairs"],
-        "subnets": ec2.describe_subnets(Filters=by_tag)["Subnets"],
-        "route tables": ec2.describe_route_tables(Filters=by_tag)["RouteTables"],
-        "gateways": ec2.describe_internet_gateways(Filters=by_tag)["InternetGateways"],
-        "VPCs": ec2.describe_vpcs(Filters=by_tag)["Vpcs"],
-        "templates": ec2.describe_launch_templates()["LaunchTemplates"],
-    }.items():
-        assert found == [], kind
+    assert leftovers(ec2, NAME) == {}
     assert not Path(f"~/.local/state/condor-yolo/{NAME}").expanduser().exists()
