@@ -9,7 +9,7 @@ record. A record therefore proves that the other two are whole, and a job that s
 after the last record. An image that cannot be used gets a record with the reason, and the job goes
 on. Results are written by a second thread, because creating a file over NFS is waiting, not work.
 
-Neither torch nor ultralytics is imported: the process must start quickly.
+Ultralytics is never imported, and torch only as the engine: the process must start quickly.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from .errors import YoloError, one_line, run_cli
 from .images import DEFAULT_MAX_PIXELS, BadImage, read_image
 from .layout import LEGS, Leg, Run
 from .letterbox import letterbox, scale_boxes, to_tensor
-from .model import Engine, ModelInfo, load_engine, load_info
+from .model import Engine, ModelInfo, cpu_model, load_engine, load_info
 from .plan import read_digest, read_settings
 from .records import Detection, Entry, JobReport, Progress, Record
 
@@ -69,6 +69,8 @@ class Settings:
         save_images: Whether to write annotated images.
         max_pixels: Largest image to decode.
         threads: Threads of the engine; 0 for the slot's cpus.
+        engine: One of ``model.ENGINES``.
+        precision: One of ``model.PRECISIONS``.
     """
 
     input_dir: Path
@@ -81,6 +83,8 @@ class Settings:
     save_images: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
     threads: int = 0
+    engine: str = "openvino"
+    precision: str = "fp32"
 
     @classmethod
     def from_run(cls, value: Mapping[str, Any]) -> Settings:
@@ -101,6 +105,8 @@ class Settings:
                 save_images=bool(value.get("save_images", True)),
                 max_pixels=int(value.get("max_pixels") or DEFAULT_MAX_PIXELS),
                 threads=int(value.get("threads") or 0),
+                engine=str(value.get("engine") or "openvino"),
+                precision=str(value.get("precision") or "fp32"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise YoloError("run.json lacks a usable setting", f"{type(error).__name__}: {error}") from error
@@ -527,7 +533,9 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
         info = replace(info, imgsz=info.input_size(settings.imgsz))
         for limit in info.limits(conf=settings.conf, iou=settings.iou, max_det=settings.max_det):
             print(f"warning: {limit}", file=sys.stderr)
-        engine = load_engine(settings.model_dir, info, threads=threads)
+        engine = load_engine(
+            settings.model_dir, info, threads=threads, engine=settings.engine, precision=settings.precision
+        )
         detector = Detector(info, engine, settings)
         tally.seconds["start"] = time.time() - started
 
@@ -623,15 +631,6 @@ def process_start() -> float:
         return time.time() - max(uptime - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
     except (OSError, ValueError, IndexError):
         return time.time() - time.process_time()
-
-
-def cpu_model() -> str:
-    """Name of the processor; empty if the system does not say."""
-    try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        return ""
-    return match[1].strip() if match else ""
 
 
 def parse_chunk(text: str) -> tuple[str, str]:

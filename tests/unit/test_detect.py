@@ -739,7 +739,7 @@ def test_the_engine_gets_the_slots_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("_CONDOR_MACHINE_AD", str(tmp_path / "ad"))
     given = []
     load = detect.load_engine
-    monkeypatch.setattr(detect, "load_engine", lambda *a, threads: given.append(threads) or load(*a, threads=threads))
+    monkeypatch.setattr(detect, "load_engine", lambda *a, **k: given.append(k["threads"]) or load(*a, **k))
     assert job.work() == 0
     assert given == [3]
     assert cv2.getNumThreads() == 3
