@@ -235,15 +235,27 @@ class Engine(Protocol):
         ...
 
 
-def import_openvino() -> ModuleType:
+def import_openvino(*, tools: bool = False) -> ModuleType:
     """Import OpenVINO without its usage statistics.
 
     Merely importing it writes ``~/intel`` and, where it reaches the internet, reports home, unless
     the package that does so cannot be imported.
+
+    Args:
+        tools: Whether its converters are needed, by ultralytics' exporter; to import them takes as long
+            as a quarter of the rest.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if not tools:
+        sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     import openvino
 
+    if tools and not hasattr(openvino, "convert_model"):
+        # Imported without them before.
+        del sys.modules["openvino.tools.ovc"]
+        from openvino.tools.ovc import convert_model
+
+        openvino.convert_model = convert_model
     return openvino
 
 

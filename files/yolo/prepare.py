@@ -254,7 +254,7 @@ def export_pt(path: Path, imgsz: int, scratch: Path, form: str) -> tuple[Path, d
             "download or copy it again",
         )
     _quieten_ultralytics(scratch)
-    import_openvino()  # before ultralytics does
+    import_openvino(tools=True)  # before ultralytics does
     try:
         import torch
         import ultralytics
