@@ -51,7 +51,7 @@ _WARM_UP, _ROUNDS, _SECONDS = 2, (5, 30), 2.0
 #: Of two engines that are equally fast, up to this, the first is taken: noise must not decide.
 _MARGIN = 0.03
 #: Default of the largest difference from fp32, see ``difference.compare``.
-LIMIT = 0.1
+LIMIT = 0.15
 _BF16_IMAGES = 16
 
 

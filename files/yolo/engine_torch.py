@@ -1,4 +1,4 @@
-"""The engine ``torch``: runs TorchScript, for comparison; it is the slowest on CPUs."""
+"""The engine ``torch``: runs TorchScript, for comparison; no build of it was the fastest on CPUs."""
 
 from __future__ import annotations
 

@@ -28,8 +28,7 @@ _TOLERANCE = 0.05
 def engines_for(kind: str) -> tuple[str, ...]:
     """Return the engines that can run weights of a kind, in the order in which ``auto`` measures them.
 
-    torch comes last and is not measured: it was three to five times slower than the others on every
-    processor that we tried.
+    torch comes last and is not measured: to load it takes seconds, and no build of it was the fastest.
     """
     return {"pt": ("openvino", "onnxruntime", "torch"), "onnx": ("openvino", "onnxruntime")}.get(kind, ("openvino",))
 
