@@ -7,9 +7,10 @@
 For each image: read, infer, draw; then write the annotated image, the label file and, last, the
 record. A record therefore proves that the other two are whole, and a job that starts again goes on
 after the last record. An image that cannot be used gets a record with the reason, and the job goes
-on. Results are written by a second thread, because creating a file over NFS is waiting, not work.
+on. One thread reads ahead, one infers, one draws and writes: over NFS reading and creating files is
+waiting, not work. After a crash the job does one image after the other, to tell whose fault it is.
 
-Neither torch nor ultralytics is imported: the process must start quickly.
+Ultralytics is never imported, and torch only as the engine: the process must start quickly.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import itertools
 import os
 import platform
 import queue
@@ -26,7 +28,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Self
@@ -36,16 +38,20 @@ import numpy as np
 
 from . import __version__, draw, fsio, nms
 from .errors import YoloError, one_line, run_cli
-from .images import DEFAULT_MAX_PIXELS, BadImage, read_image
+from .images import DEFAULT_MAX_PIXELS, BadImage, count_pixels, decode_image, read_file
 from .layout import LEGS, Leg, Run
 from .letterbox import letterbox, scale_boxes, to_tensor
-from .model import Engine, ModelInfo, load_engine, load_info
+from .model import Engine, ModelInfo, cpu_model, load_engine, load_info
 from .plan import read_digest, read_settings
 from .records import Detection, Entry, JobReport, Progress, Record
 
 HEARTBEAT_SECONDS = 1.0
 #: Finished images that may wait for the share: more would only hide that it is too slow.
 QUEUE_DEPTH = 8
+#: Images that may be read ahead, and that may wait to be drawn: more would only fill the memory.
+AHEAD = 2
+#: Pixels that may be decoded at a time, 3 bytes each; a larger image goes alone.
+MAX_PIXELS_AHEAD = 32_000_000
 #: After killing the process this often, an image is recorded as failed.
 MAX_CRASHES = 2
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -69,6 +75,8 @@ class Settings:
         save_images: Whether to write annotated images.
         max_pixels: Largest image to decode.
         threads: Threads of the engine; 0 for the slot's cpus.
+        engine: One of ``model.ENGINES``.
+        precision: One of ``model.PRECISIONS``.
     """
 
     input_dir: Path
@@ -81,6 +89,8 @@ class Settings:
     save_images: bool = True
     max_pixels: int = DEFAULT_MAX_PIXELS
     threads: int = 0
+    engine: str = "openvino"
+    precision: str = "fp32"
 
     @classmethod
     def from_run(cls, value: Mapping[str, Any]) -> Settings:
@@ -101,6 +111,8 @@ class Settings:
                 save_images=bool(value.get("save_images", True)),
                 max_pixels=int(value.get("max_pixels") or DEFAULT_MAX_PIXELS),
                 threads=int(value.get("threads") or 0),
+                engine=str(value.get("engine") or "openvino"),
+                precision=str(value.get("precision") or "fp32"),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise YoloError("run.json lacks a usable setting", f"{type(error).__name__}: {error}") from error
@@ -216,54 +228,97 @@ class Output:
     label: str | None = None
 
 
-def process(entry: Entry, detector: Detector, names: Sequence[str], settings: Settings, blank: Record) -> Output:
-    """Read one image, find its objects and draw them; writes nothing.
+@dataclass(slots=True)
+class Item:
+    """One image on its way through the job.
 
-    Args:
+    Attributes:
         entry: The image.
-        detector: What finds the objects.
-        names: Class names.
-        settings: Of the run.
-        blank: Record to fill in.
-
-    Returns:
-        What to write; a failure if the image cannot be used.
+        record: To be filled in; with an error, the steps that are left do nothing.
+        image: uint8 (height, width, 3), BGR, once it is read.
+        found: Detections, once they are.
+        pixels: What it counts in the :class:`Budget`.
     """
-    watch = _Stopwatch()
+
+    entry: Entry
+    record: Record
+    image: np.ndarray | None = None
+    found: nms.Detections | None = None
+    pixels: int = 0
+
+
+@contextlib.contextmanager
+def _step(item: Item, name: str) -> Iterator[None]:
+    """Time a step of an image, and turn what fails that image alone into its reason."""
+    start = time.perf_counter()
+    reason = None
     try:
-        image = read_image(settings.input_dir / entry.path, max_pixels=settings.max_pixels)
-        height, width = image.shape[:2]
-        watch.lap("read_ms")
-        found = detector.detect(image)
-        watch.lap("infer_ms")
-        encoded = None
-        if settings.save_images:
-            draw.draw(image, found.boxes, found.scores, found.classes, names)
-            encoded = draw.encode(image, PurePosixPath(entry.path).suffix)
-            watch.lap("draw_ms")
+        yield
     except YoloError as error:
         # The picture, its file type or the engine on this picture. One that fails on all of them makes as many
         # named failures.
-        return Output(entry, replace(blank, error=str(error), times=watch.times))
+        reason = str(error)
     except MemoryError:
         reason = "too large: not enough memory in this slot"
-        return Output(entry, replace(blank, error=reason, times=watch.times))
     except cv2.error as error:
         reason = f"OpenCV failed: {one_line(' '.join(str(error).split()))[:200]}"
-        return Output(entry, replace(blank, error=reason, times=watch.times))
-    record = replace(blank, width=width, height=height, detections=to_detections(found), times=watch.times)
-    return Output(entry, record, encoded, label_text(found, width, height))
+    if reason is not None:
+        item.image = None
+        item.record = replace(item.record, error=reason)
+    else:
+        took = round((time.perf_counter() - start) * 1000, 3)
+        item.record = replace(item.record, times=item.record.times | {f"{name}_ms": took})
 
 
-class _Stopwatch:
-    def __init__(self) -> None:
-        self.times: dict[str, float] = {}
-        self._last = time.perf_counter()
+def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
+    """Read and decode an image.
 
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.times[name] = round((now - self._last) * 1000, 3)
-        self._last = now
+    Args:
+        item: The image.
+        settings: Of the run.
+        budget: Waits before decoding until there is room for its pixels.
+    """
+    data = b""
+    with _step(item, "read"):
+        data = read_file(settings.input_dir / item.entry.path, max_pixels=settings.max_pixels)
+    if item.record.error is not None:
+        return
+    if budget is not None:
+        item.pixels = budget.take(count_pixels(data))
+    waited = item.record.times["read_ms"]
+    with _step(item, "read"):
+        item.image = decode_image(data, PurePosixPath(item.entry.path).name, max_pixels=settings.max_pixels)
+    if item.record.error is None:
+        height, width = item.image.shape[:2]
+        times = item.record.times
+        item.record = replace(
+            item.record, width=width, height=height, times=times | {"read_ms": round(times["read_ms"] + waited, 3)}
+        )
+    else:
+        item.record = replace(item.record, times={})
+
+
+def find(item: Item, detector: Detector) -> None:
+    """Find the objects of an image that was read."""
+    if item.image is None:
+        return
+    with _step(item, "infer"):
+        item.found = detector.detect(item.image)
+
+
+def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
+    """Draw and encode an image; return what to write for it, a failure if it cannot be used."""
+    encoded = None
+    if item.image is not None and item.found is not None and settings.save_images:
+        with _step(item, "draw"):
+            draw.draw(item.image, item.found.boxes, item.found.scores, item.found.classes, names)
+            encoded = draw.encode(item.image, PurePosixPath(item.entry.path).suffix)
+    item.image = None
+    record, found = item.record, item.found
+    if record.error is not None or found is None:
+        return Output(item.entry, replace(record, width=0, height=0))
+    record = replace(record, detections=to_detections(found))
+    return Output(item.entry, record, encoded, label_text(found, record.width, record.height))
 
 
 def to_detections(found: nms.Detections) -> tuple[Detection, ...]:
@@ -335,13 +390,15 @@ class Writer:
         depth: Items that may wait before :meth:`put` does.
     """
 
-    def __init__(self, write: Callable[[Output], None], depth: int = QUEUE_DEPTH) -> None:
+    def __init__(self, write: Callable[[Any], None], depth: int = QUEUE_DEPTH) -> None:
         self._write = write
-        self._queue: queue.Queue[Output | None] = queue.Queue(depth)
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
         self._error: BaseException | None = None
+        #: Called once when the function has raised: who feeds the writer may wait for what will not come.
+        self.on_error: Callable[[], None] = lambda: None
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
 
-    def put(self, item: Output) -> None:
+    def put(self, item: Any) -> None:
         """Hand over an item; waits while too many are waiting.
 
         Raises:
@@ -369,37 +426,141 @@ class Writer:
                 self._write(item)
             except BaseException as error:
                 self._error = error
+                self.on_error()
+
+
+class Budget:
+    """Bounds the pixels that are decoded at a time, since a slot's memory is limited.
+
+    Args:
+        limit: Pixels of all images together. One that has more of its own waits until it is alone.
+    """
+
+    def __init__(self, limit: int = MAX_PIXELS_AHEAD) -> None:
+        self._limit, self._used, self._open = limit, 0, False
+        self._changed = threading.Condition()
+
+    def take(self, pixels: int) -> int:
+        """Wait until there is room; return what to give back."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._open or not self._used or self._used + pixels <= self._limit)
+            self._used += pixels
+        return pixels
+
+    def give(self, pixels: int) -> None:
+        """Give back what was taken."""
+        with self._changed:
+            self._used -= pixels
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        """Let everybody pass: the job ends."""
+        with self._changed:
+            self._open = True
+            self._changed.notify_all()
+
+
+class Reader:
+    """Runs a function over items in a thread of its own, ahead of who iterates over it, in their order.
+
+    An error of the function is raised in the iteration. Leaving the ``with`` block ends the thread
+    after the item that it is at.
+
+    Args:
+        work: Called with each item.
+        items: What to do.
+        budget: Opened on leaving, so that the thread does not wait for room for ever.
+        depth: Items that may be ready.
+    """
+
+    def __init__(self, work: Callable[[Any], None], items: Iterable[Any], budget: Budget, depth: int = AHEAD) -> None:
+        self._work, self._items, self._budget = work, items, budget
+        self._queue: queue.Queue[tuple[Any, BaseException | None]] = queue.Queue()
+        self._room = threading.Semaphore(depth)
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped = True
+        self._room.release()
+        self._budget.open()
+        self._thread.join()
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            item, error = self._queue.get()
+            if error is not None:
+                raise error
+            if item is None:
+                return
+            self._room.release()
+            yield item
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                self._room.acquire()
+                if self._stopped:
+                    return
+                self._work(item)
+                self._queue.put((item, None))
+            self._queue.put((None, None))
+        except BaseException as error:
+            self._queue.put((None, error))
 
 
 class CrashNotes:
     """Remembers over restarts which images were in work when the process died.
 
-    A file of fixed-length lines: keys that killed earlier attempts, then the key in work. A clean
-    end removes the last line, a clean end of the whole chunk the file. It is written without
-    flushing: the kernel keeps it when the process crashes, which is all that it is for.
+    A file of fixed-length lines: keys that were in work when earlier attempts died, then a place for
+    each image in work. A clean end removes the places, a clean end of the whole chunk the file. It is
+    written without flushing: the kernel keeps it when the process crashes, which is all that it is for.
 
     Args:
         path: The chunk's note file.
+
+    Attributes:
+        crashed: Whether an earlier attempt died.
     """
 
     _LINE = 17
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._lock = threading.Lock()
+        self._places: dict[str, int] = {}
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         lines = os.read(self._file, 1 << 20).decode("ascii", "replace").split("\n")
         # Only whole lines: a host that lost power may have left zeros.
         self._keys = [key for key in lines if re.fullmatch("[0-9a-f]{16}", key)]
+        self.crashed = bool(self._keys)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, "".join(f"{key}\n" for key in self._keys).encode(), 0)
 
     def begin(self, key: str) -> bool:
-        """Note that an image is in work; False if it has killed the process too often."""
+        """Note that an image is in work; False if it was so too often when the process died."""
         if self._keys.count(key) >= MAX_CRASHES:
             return False
-        os.pwrite(self._file, f"{key}\n".encode(), len(self._keys) * self._LINE)
+        with self._lock:
+            taken = set(self._places.values())
+            place = next(n for n in itertools.count() if n not in taken)
+            self._places[key] = place
+            self._write(place, key)
         return True
+
+    def end(self, key: str) -> None:
+        """Note that an image is no longer in work, if it was."""
+        with self._lock:
+            if (place := self._places.pop(key, None)) is not None:
+                self._write(place, "-" * (self._LINE - 1))
+
+    def _write(self, place: int, text: str) -> None:
+        os.pwrite(self._file, f"{text}\n".encode(), (len(self._keys) + place) * self._LINE)
 
     def close(self, *, finished: bool) -> None:
         """End without a crash.
@@ -527,19 +688,19 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
         info = replace(info, imgsz=info.input_size(settings.imgsz))
         for limit in info.limits(conf=settings.conf, iou=settings.iou, max_det=settings.max_det):
             print(f"warning: {limit}", file=sys.stderr)
-        engine = load_engine(settings.model_dir, info, threads=threads)
+        engine = load_engine(
+            settings.model_dir, info, threads=threads, engine=settings.engine, precision=settings.precision
+        )
         detector = Detector(info, engine, settings)
         tally.seconds["start"] = time.time() - started
 
         notes = CrashNotes(leg.root / "inflight" / job)
         finished = False
         try:
-            # From here on only the writer's thread touches the tally.
-            with Writer(lambda output: tally.add(write_output(leg, output))) as writer:
-                for entry in todo:
-                    if termination.asked:
-                        break
-                    blank = Record(
+            items = [
+                Item(
+                    entry,
+                    Record(
                         key=entry.key,
                         path=entry.path,
                         size=entry.size,
@@ -548,14 +709,17 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                         host=slot.host,
                         slot=slot.name,
                         job=job,
-                    )
-                    if notes.begin(entry.key):
-                        writer.put(process(entry, detector, info.names, settings, blank))
-                    else:
-                        reason = (
-                            f"crashed the detector {MAX_CRASHES} times: the process died while this file was in work"
-                        )
-                        writer.put(Output(entry, replace(blank, error=reason)))
+                    ),
+                )
+                for entry in todo
+            ]
+            # From here on only the writer's thread touches the tally.
+            work_through(
+                items,
+                Steps(settings, detector, info.names, notes),
+                lambda output: tally.add(write_output(leg, output)),
+                lambda: termination.asked,
+            )
             ended = time.time()
             tally.beat(now=True)
             if tally.done < len(entries):
@@ -597,6 +761,79 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
     return 0
 
 
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """What the steps of every image need.
+
+    Attributes:
+        settings: Of the run.
+        detector: What finds the objects.
+        names: Class names.
+        notes: Where images in work are noted.
+    """
+
+    settings: Settings
+    detector: Detector
+    names: Sequence[str]
+    notes: CrashNotes
+
+    def read(self, item: Item, budget: Budget | None = None) -> None:
+        """Begin with an image."""
+        if self.notes.begin(item.entry.key):
+            read(item, self.settings, budget)
+        else:
+            reason = f"crashed the detector {MAX_CRASHES} times: the process died while this file was in work"
+            item.record = replace(item.record, error=reason)
+
+    def finish(self, item: Item) -> Output:
+        """End with an image; what is left is to write."""
+        output = finish(item, self.names, self.settings)
+        self.notes.end(item.entry.key)
+        return output
+
+
+def work_through(
+    items: Sequence[Item], steps: Steps, write: Callable[[Output], None], stopped: Callable[[], bool]
+) -> None:
+    """Do all steps of all images; begins no more once ``stopped``.
+
+    Args:
+        items: The images.
+        steps: Of each.
+        write: Takes each result, in a thread of its own.
+        stopped: Asked before an image is inferred.
+
+    Raises:
+        Exception: What a step or ``write`` raised.
+    """
+    if steps.notes.crashed:
+        with Writer(write) as writer:
+            for item in items:
+                if stopped():
+                    return
+                steps.read(item)
+                find(item, steps.detector)
+                writer.put(steps.finish(item))
+        return
+
+    budget = Budget()
+
+    def end(item: Item) -> None:
+        try:
+            output = steps.finish(item)
+        finally:
+            budget.give(item.pixels)
+        write(output)
+
+    with Writer(end, AHEAD) as writer, Reader(lambda item: steps.read(item, budget), items, budget) as reader:
+        writer.on_error = budget.open
+        for item in reader:
+            if stopped():
+                return
+            find(item, steps.detector)
+            writer.put(item)
+
+
 @contextlib.contextmanager
 def _share_errors(leg: Leg) -> Iterator[None]:
     """Turn errors of the share into one clear message: the job cannot go on."""
@@ -623,15 +860,6 @@ def process_start() -> float:
         return time.time() - max(uptime - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
     except (OSError, ValueError, IndexError):
         return time.time() - time.process_time()
-
-
-def cpu_model() -> str:
-    """Name of the processor; empty if the system does not say."""
-    try:
-        match = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.M)
-    except OSError:
-        return ""
-    return match[1].strip() if match else ""
 
 
 def parse_chunk(text: str) -> tuple[str, str]:

@@ -155,6 +155,18 @@ def check_container(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> str
     return "image"
 
 
+def count_pixels(data: bytes) -> int:
+    """Return the pixels that a file will unfold to by its header; 0 where it does not say."""
+    for _, is_kind, measure in _FORMATS:
+        if is_kind(data):
+            try:
+                width, height = measure(data)
+            except (BadImage, struct.error, IndexError, OverflowError):
+                return 0  # decoding will say why
+            return width * height
+    return 0
+
+
 def describe_bytes(data: bytes) -> str:
     """Say in a few words what a file with these first bytes looks like.
 

@@ -7,6 +7,9 @@ Pure functions of paths, nothing here touches the file system.
     <share>/weights/<weights_id>/source/            staged original weights
     <share>/weights/<weights_id>/model/             model.xml model.bin model.json
     <share>/weights/<weights_id>/pace/<key>.json    how fast the newest jobs were
+    <share>/weights/<weights_id>/{onnx,torch}/      the same for the other engines
+    <share>/weights/<weights_id>/int8-<id>/         quantised with that sample of images
+    <share>/weights/<weights_id>/measured/          which engine is the fastest, by type of host
     <share>/inputs/<input_id>/<relative path>       staged images
     <share>/code/<code_id>/yolo/*.py                this package as staged for a run
     <share>/runs/<run_id>/manifest.jsonl            one line per input file
@@ -211,6 +214,19 @@ class Weights:
         """How fast jobs with these weights work, a ``pace.Pace``; the key is of the settings that matter."""
         return self.root / "pace" / f"{key}.json"
 
+    def form(self, engine: str) -> Path:
+        """Directory with the weights in the form that an engine reads."""
+        return self.root / {"openvino": "model", "onnxruntime": "onnx", "torch": "torch"}[engine]
+
+    def int8(self, token: str) -> Path:
+        """Directory with the weights quantised with a sample of images."""
+        return self.root / f"int8-{token}"
+
+    @property
+    def measured(self) -> Path:
+        """Directory of what was measured with these weights."""
+        return self.root / "measured"
+
     def model_temp(self, token: str) -> Path:
         """Directory in which :attr:`model` is made before it takes its name."""
         return self.root / f"model.tmp-{token}"
@@ -219,7 +235,9 @@ class Weights:
 MODEL_XML = "model.xml"
 MODEL_BIN = "model.bin"
 MODEL_JSON = "model.json"
-"""Files of :attr:`Weights.model`."""
+MODEL_ONNX = "model.onnx"
+MODEL_TORCH = "model.torchscript"
+"""Files of a model folder: ``MODEL_JSON`` and the form that one engine reads."""
 
 
 @dataclass(frozen=True, slots=True)

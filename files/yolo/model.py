@@ -1,7 +1,8 @@
 """The model in the form that jobs read: its description, and engines that run it.
 
-A model folder holds ``model.json`` (:class:`ModelInfo`) and an OpenVINO IR. ``yolo.prepare`` makes
-it once from whatever weights the user gave; jobs need neither torch nor ultralytics to use it.
+A model folder holds ``model.json`` (:class:`ModelInfo`) and the weights as one engine reads them: an
+OpenVINO IR, an ONNX file or TorchScript. ``yolo.prepare`` makes it once from whatever weights the user
+gave; jobs need no ultralytics to use it, and torch for the engine ``torch`` only.
 
 Importing this module needs the standard library only; an engine imports what it runs on.
 """
@@ -9,6 +10,8 @@ Importing this module needs the standard library only; an engine imports what it
 from __future__ import annotations
 
 import os
+import re
+import socket
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import YoloError, one_line
 from .fsio import read_json
-from .layout import MODEL_BIN, MODEL_JSON, MODEL_XML
+from .layout import MODEL_JSON, MODEL_ONNX, MODEL_XML
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,6 +29,11 @@ if TYPE_CHECKING:
 
 #: Version of ``model.json``; a folder of another version is prepared anew.
 FORMAT = 1
+ENGINES = ("openvino", "onnxruntime", "torch")
+PRECISIONS = ("fp32", "int8", "bf16")
+"""What jobs compute in. "fp32" runs weights as they are, INT8 ones too."""
+#: Any of these makes a processor multiply bf16 (names of /proc/cpuinfo).
+BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ class ModelInfo:
         source_name: File or folder name of the original weights.
         source_sha256: SHA-256 of the original file, or over all files of the folder.
         versions: Of what made the folder.
+        difference: How far detections differ from those at fp32, see ``yolo.difference``; empty for
+            fp32 itself.
         format: :data:`FORMAT`.
     """
 
@@ -73,6 +83,7 @@ class ModelInfo:
     source_name: str = ""
     source_sha256: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    difference: dict[str, Any] = field(default_factory=dict)
     format: int = FORMAT
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,6 +115,7 @@ class ModelInfo:
                 source_name=str(value.get("source_name", "")),
                 source_sha256=str(value.get("source_sha256", "")),
                 versions=dict(value.get("versions", {})),
+                difference=dict(value.get("difference", {})),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{type(error).__name__}: {error}") from error
@@ -223,15 +235,27 @@ class Engine(Protocol):
         ...
 
 
-def import_openvino() -> ModuleType:
+def import_openvino(*, tools: bool = False) -> ModuleType:
     """Import OpenVINO without its usage statistics.
 
     Merely importing it writes ``~/intel`` and, where it reaches the internet, reports home, unless
     the package that does so cannot be imported.
+
+    Args:
+        tools: Whether its converters are needed, by ultralytics' exporter; to import them takes as long
+            as a quarter of the rest.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    if not tools:
+        sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
     import openvino
 
+    if tools and not hasattr(openvino, "convert_model"):
+        # Imported without them before.
+        del sys.modules["openvino.tools.ovc"]
+        from openvino.tools.ovc import convert_model
+
+        openvino.convert_model = convert_model
     return openvino
 
 
@@ -260,6 +284,7 @@ class OpenVinoEngine:
         info: Its description.
         threads: Threads for one request: the slot's cpus. OpenVINO ignores OMP_NUM_THREADS and
             would take the whole host.
+        bf16: Whether to compute in bf16.
 
     Raises:
         YoloError: OpenVINO cannot read the model.
@@ -267,13 +292,16 @@ class OpenVinoEngine:
 
     name = "openvino"
 
-    def __init__(self, model_dir: str | os.PathLike[str], info: ModelInfo, *, threads: int = 1) -> None:
+    def __init__(
+        self, model_dir: str | os.PathLike[str], info: ModelInfo, *, threads: int = 1, bf16: bool = False
+    ) -> None:
         openvino = import_openvino()
         self._version = openvino.__version__
         core = openvino.Core()
         folder = Path(model_dir)
         try:
-            model = core.read_model(folder / MODEL_XML, folder / MODEL_BIN)
+            quantised = folder / MODEL_ONNX
+            model = core.read_model(quantised if quantised.is_file() else folder / MODEL_XML)
             self.dynamic = info.dynamic and not _int8_needs_static(model)
             if info.dynamic and not self.dynamic:
                 model.reshape([1, 3, *info.imgsz])
@@ -286,7 +314,7 @@ class OpenVinoEngine:
                     "PERFORMANCE_HINT": "LATENCY",
                     # Where the processor has bf16 OpenVINO would use it unasked: the same run must
                     # give the same detections on every host.
-                    "INFERENCE_PRECISION_HINT": "f32",
+                    "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
                     # OpenVINO pins from core 0 upwards, so that two slots of one host would share
                     # core 0. Which cores a job may use is HTCondor's business.
                     "ENABLE_CPU_PINNING": False,
@@ -312,23 +340,85 @@ class OpenVinoEngine:
         return {"openvino": self._version}
 
 
-def load_engine(model_dir: str | os.PathLike[str], info: ModelInfo, *, threads: int = 1) -> Engine:
+def load_engine(
+    model_dir: str | os.PathLike[str],
+    info: ModelInfo,
+    *,
+    threads: int = 1,
+    engine: str = "openvino",
+    precision: str = "fp32",
+) -> Engine:
     """Return the engine for a prepared model.
 
+    Args:
+        model_dir: Folder in the form that the engine reads.
+        info: Its description.
+        threads: Threads of the engine.
+        engine: One of :data:`ENGINES`.
+        precision: One of :data:`PRECISIONS`.
+
     Raises:
-        YoloError: It cannot be loaded.
+        YoloError: It cannot be loaded, or this processor or engine cannot do what is asked for.
     """
-    return OpenVinoEngine(model_dir, info, threads=threads)
+    check_precision(engine, precision)
+    if engine == "openvino":
+        return OpenVinoEngine(model_dir, info, threads=threads, bf16=precision == "bf16")
+    if engine == "onnxruntime":
+        from .engine_onnxruntime import OnnxRuntimeEngine
+
+        return OnnxRuntimeEngine(model_dir, info, threads=threads)
+    from .engine_torch import TorchEngine
+
+    return TorchEngine(model_dir, info, threads=threads)
+
+
+def check_precision(engine: str, precision: str) -> None:
+    """Check that an engine computes in a precision, on this processor.
+
+    Raises:
+        YoloError: Unknown, or they do not go together, or the processor lacks what is needed.
+    """
+    for name, value, known in (("engine", engine, ENGINES), ("precision", precision, PRECISIONS)):
+        if value not in known:
+            raise YoloError(f"unknown {name}", value, f"one of {', '.join(known)}")
+    able = {"fp32": ENGINES, "int8": ("openvino", "onnxruntime"), "bf16": ("openvino",)}[precision]
+    if engine not in able:
+        raise YoloError(
+            f"engine {engine} does not compute in {precision}",
+            remedy=f"leave engine out, or give engine={able[0]}",
+        )
+    if precision == "bf16" and not BF16_FLAGS & cpu_flags():
+        raise YoloError(
+            "the processor has no bf16",
+            f"{cpu_model() or 'unknown processor'} on {socket.gethostname()}",
+            f"one with {' or '.join(sorted(BF16_FLAGS))}",
+            "run with precision=fp32 or precision=int8, or on execute hosts that all have it",
+        )
+
+
+def read_cpuinfo(field: str) -> str:
+    """Return a field of the first processor in /proc/cpuinfo; empty if the system does not say."""
+    try:
+        match = re.search(rf"^{field}\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        return ""
+    return match[1].strip() if match else ""
+
+
+def cpu_model() -> str:
+    """Name of the processor; empty if the system does not say."""
+    return read_cpuinfo("model name")
+
+
+def cpu_flags() -> frozenset[str]:
+    """Instruction flags of the processor."""
+    return frozenset(read_cpuinfo("flags").split())
 
 
 def _int8_needs_static(model: Any) -> bool:
     # OpenVINO's CPU plugin crashes on INT8 models of dynamic shape where the processor has AMX
     # (github.com/openvinotoolkit/openvino/issues/37577); ultralytics avoids it in the same way.
-    try:
-        amx = "amx_int8" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
-    return amx and any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
+    return "amx_int8" in cpu_flags() and any(op.get_type_name() == "FakeQuantize" for op in model.get_ops())
 
 
 def openvino_reason(error: RuntimeError) -> str:

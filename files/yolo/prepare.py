@@ -1,8 +1,10 @@
-"""Turn any weights into the one form that jobs read: an OpenVINO IR and a description.
+"""Turn any weights into the first form that jobs read: an OpenVINO IR and a description.
 
-Runs once per weights, as a job on an execute host::
+Runs once per weights, on an execute host, mostly by hand of ``yolo.choose``::
 
     python -m yolo.prepare --source DIR --kind pt|onnx|openvino --out DIR/model
+
+What the weights are is read from the IR, so it is always made; ``yolo.forms`` makes the others.
 
 ``.pt`` needs torch and ultralytics, and **loading one runs code that it contains** (a checkpoint is
 a Python pickle): use only weights whose origin you trust. ``.onnx`` and OpenVINO folders are plain
@@ -23,8 +25,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,27 +144,45 @@ def prepare(source: Path, kind: str, imgsz: int, out: Path) -> ModelInfo:
     if is_prepared(out):
         return load_info(out)
     path = find_weights(source, kind)
+
+    def make(folder: Path) -> ModelInfo:
+        with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
+            if kind == "pt":
+                exported, metadata = _export_openvino(path, imgsz, Path(scratch))
+                info = _normalise(exported, metadata, imgsz, folder)
+            elif kind == "onnx":
+                info = _normalise(path, None, imgsz, folder)
+            else:
+                info = _normalise(path, _read_metadata_yaml(path.parent), imgsz, folder)
+        return replace(
+            info,
+            source_kind=kind,
+            source_name=path.name,
+            source_sha256=_digest(source if kind == "openvino" else path),
+        )
+
+    return make_folder(out, make)
+
+
+def make_folder(out: Path, make: Callable[[Path], ModelInfo]) -> ModelInfo:
+    """Make a model folder, unless it is there already; it appears whole or not at all.
+
+    Args:
+        out: The folder.
+        make: Writes the model into a folder that it is given; returns its description.
+
+    Raises:
+        YoloError: From ``make``.
+        OSError: The share cannot be read or written.
+    """
+    if is_prepared(out):
+        return load_info(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     _remove_abandoned(out)
     temp = out.parent / f"{out.name}.tmp-{secrets.token_hex(4)}"
     temp.mkdir()
     try:
-        with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
-            if kind == "pt":
-                exported, metadata = _export_pt(path, imgsz, Path(scratch))
-                info = _normalise(exported, metadata, imgsz, temp)
-            elif kind == "onnx":
-                info = _normalise(path, None, imgsz, temp)
-            else:
-                info = _normalise(path, _read_metadata_yaml(path.parent), imgsz, temp)
-        info = ModelInfo.from_dict(
-            info.to_dict()
-            | {
-                "source_kind": kind,
-                "source_name": path.name,
-                "source_sha256": _digest(source if kind == "openvino" else path),
-            }
-        )
+        info = make(temp)
         write_json(temp / MODEL_JSON, info.to_dict(), indent=1, fsync=True)
         _publish(temp, out)
     finally:
@@ -202,16 +222,27 @@ def find_weights(source: Path, kind: str) -> Path:
     return found[0]
 
 
-def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
+def _export_openvino(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
+    exported, versions = export_pt(path, imgsz, scratch, "openvino")
+    metadata = _read_metadata_yaml(exported)
+    metadata.versions |= versions
+    return find_weights(exported, "openvino"), metadata
+
+
+def export_pt(path: Path, imgsz: int, scratch: Path, form: str) -> tuple[Path, dict[str, str]]:
     """Export a checkpoint with ultralytics' own exporter: FP32, dynamic size, no NMS inside.
 
     Args:
         path: The checkpoint.
         imgsz: Side of the input, pixels; 0 for the one that it was trained with.
         scratch: Folder for everything that is written meanwhile.
+        form: ultralytics' name of the form: "openvino", "onnx" or "torchscript".
 
     Returns:
-        The ``.xml`` file and what the export says about the model.
+        The file or folder, and the versions of what made it.
+
+    Raises:
+        YoloError: torch or ultralytics are missing, or the checkpoint cannot be exported.
     """
     with open(path, "rb") as file:
         head = file.read(512)
@@ -223,7 +254,7 @@ def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
             "download or copy it again",
         )
     _quieten_ultralytics(scratch)
-    import_openvino()  # before ultralytics does
+    import_openvino(tools=True)  # before ultralytics does
     try:
         import torch
         import ultralytics
@@ -236,20 +267,20 @@ def _export_pt(path: Path, imgsz: int, scratch: Path) -> tuple[Path, Metadata]:
     # A fixed name: ultralytics takes names such as yolov5n.pt for its own and would fetch them.
     weights = scratch / "weights.pt"
     shutil.copyfile(path, weights)
+    # It would want another package to make an ONNX graph smaller, which engines do by themselves.
+    more = {"simplify": False} if form == "onnx" else {}
     try:
         model = ultralytics.YOLO(str(weights))
         if model.task != "detect":
             raise _wrong_task(path.name, str(model.task))
         # The size of its training; where the checkpoint does not say, ultralytics has its default here.
         size = imgsz or read_size(model.overrides.get("imgsz")) or _USUAL_SIDE
-        exported = Path(model.export(format="openvino", imgsz=size, dynamic=True, batch=1, device="cpu", verbose=False))
-        metadata = _read_metadata_yaml(exported)
+        exported = model.export(format=form, imgsz=size, dynamic=True, batch=1, device="cpu", verbose=False, **more)
     except YoloError:
         raise
     except Exception as error:
         raise _pt_error(path.name, error) from error
-    metadata.versions |= {"torch": torch.__version__, "ultralytics": ultralytics.__version__}
-    return find_weights(exported, "openvino"), metadata
+    return Path(exported), {"torch": str(torch.__version__), "ultralytics": ultralytics.__version__}
 
 
 def _quieten_ultralytics(scratch: Path) -> None:
@@ -598,7 +629,7 @@ def _publish(temp: Path, out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _stdout_to_stderr() -> Iterator[None]:
+def stdout_to_stderr() -> Iterator[None]:
     """Send what exporters print to stderr: stdout is this command's own answer."""
     with contextlib.redirect_stdout(sys.stderr):
         yield
@@ -630,7 +661,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if missing and args.dry_run:
         print(dumps(answer))
         return 0
-    with _stdout_to_stderr():
+    with stdout_to_stderr():
         info = prepare(args.source, args.kind, args.imgsz, args.out)
     answer |= {
         # (height, width) of what the run's images are fitted into.

@@ -234,8 +234,9 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     Args:
         settings: The run's settings (``run.json``). Used: ``conf``, ``iou``, ``imgsz``,
             ``classes`` (null or empty: all; order and repeats don't count), ``max_det``,
-            ``save_images`` (default true) and the model: ``weights_id`` if given, else the name
-            of the directory above ``model_dir``.
+            ``save_images`` (default true), ``engine``, ``precision`` and the model: ``weights_id`` if
+            given, else the name of the directory above ``model_dir``. INT8 weights are also
+            known by their own directory, since they depend on the images of their calibration.
 
     Raises:
         KeyError: A setting is missing.
@@ -250,6 +251,12 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
         "save_images": bool(settings.get("save_images", True)),
         "model": str(model),
     }
+    computed = (str(settings.get("engine") or "openvino"), str(settings.get("precision") or "fp32"))
+    # Left out as long as there was nothing else: records of those runs still count.
+    if computed != ("openvino", "fp32"):
+        value["engine"], value["precision"] = computed
+    if computed[1] == "int8":
+        value["quantised"] = PurePath(settings["model_dir"]).name
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGEST_LENGTH]
 

@@ -18,7 +18,19 @@ import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, ops, prepared
 from make_run import SETTINGS
 from yolo import detect, draw, fsio, model, nms
-from yolo.detect import CrashNotes, Detector, Output, Settings, Slot, Writer, find_slot, label_text, to_detections
+from yolo.detect import (
+    Budget,
+    CrashNotes,
+    Detector,
+    Output,
+    Reader,
+    Settings,
+    Slot,
+    Writer,
+    find_slot,
+    label_text,
+    to_detections,
+)
 from yolo.errors import BadImage, YoloError
 from yolo.layout import Leg, Run, Share, image_key
 from yolo.model import EmbeddedNms, load_engine, load_info
@@ -525,15 +537,15 @@ def test_a_name_that_grows_too_long_fails_its_image_only(tmp_path):
 
 def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(tmp_path, monkeypatch, capfd):
     job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(4)})
-    process = detect.process
+    find = detect.find
 
-    def stopped(entry, *rest):
-        if entry.path == "1.png":
+    def stopped(item, detector):
+        if item.entry.path == "1.png":
             os.kill(os.getpid(), signal.SIGTERM)
-        return process(entry, *rest)
+        find(item, detector)
 
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(detect, "process", stopped)
+    monkeypatch.setattr(detect, "find", stopped)
     assert job.work() == 143
     assert signal.getsignal(signal.SIGTERM) == before
     assert sorted(p.name for p in job.leg.images_dir.iterdir()) == ["0.png", "1.png"]
@@ -543,7 +555,7 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
     assert not job.leg.job("p001", "c00000").exists()
     # It was no crash.
     assert not (job.leg.root / "inflight" / "p001-c00000").exists()
-    monkeypatch.setattr(detect, "process", process)
+    monkeypatch.setattr(detect, "find", find)
     assert job.work() == 0
     assert job.report.images == 4
 
@@ -551,19 +563,20 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
 CRASH = """
 import os, sys
 from yolo import detect
-process = detect.process
-def crash(entry, *rest):
-    if entry.path == "1.png":
+step = getattr(detect, os.environ["STEP"])
+def crash(item, *rest):
+    if item.entry.path == "1.png" and item.record.error is None:
         os._exit(11)
-    return process(entry, *rest)
-detect.process = crash
+    return step(item, *rest)
+setattr(detect, os.environ["STEP"], crash)
 sys.exit(detect.main(sys.argv[1:]))
 """
 
 
-def test_an_image_that_kills_the_process_twice_is_given_up_and_the_others_are_done(tmp_path):
+@pytest.mark.parametrize("step", ["read", "find", "finish"])
+def test_an_image_that_kills_the_process_twice_is_given_up_and_the_others_are_done(tmp_path, step):
     job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(3)})
-    environment = os.environ | {"PYTHONPATH": str(Path(detect.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(detect.__file__).parents[1]), "STEP": step}
     codes = [
         subprocess.run([sys.executable, "-c", CRASH, *job.arguments], env=environment, check=False).returncode
         for _ in range(3)
@@ -579,10 +592,12 @@ KEYS = [f"{i:016x}" for i in range(4)]
 
 
 def crash(path: Path, *keys: str) -> None:
-    """Begin these, then die."""
+    """Do these one after the other, and die at the last."""
     notes = CrashNotes(path)
     for key in keys:
         notes.begin(key)
+        if key != keys[-1]:
+            notes.end(key)
     os.close(notes._file)
 
 
@@ -594,9 +609,28 @@ def test_of_a_crash_the_image_in_work_is_remembered(tmp_path):
     assert path.read_text() == f"{KEYS[1]}\n{KEYS[2]}\n"
     crash(path, KEYS[0], KEYS[1])
     notes = CrashNotes(path)
+    assert notes.crashed
     assert [notes.begin(key) for key in KEYS] == [True, False, True, True]
     notes.close(finished=False)
     assert path.read_text() == f"{KEYS[1]}\n{KEYS[2]}\n{KEYS[1]}\n"
+
+
+def test_of_a_crash_all_images_in_work_are_remembered(tmp_path):
+    path = tmp_path / "notes"
+    notes = CrashNotes(path)
+    assert not notes.crashed
+    for key in KEYS[:3]:
+        notes.begin(key)
+    notes.end(KEYS[0])
+    notes.end(KEYS[0])
+    notes.begin(KEYS[3])
+    notes.end(KEYS[1])
+    os.close(notes._file)
+    crash(path, KEYS[2])
+    notes = CrashNotes(path)
+    # Once each, and one of them twice: that one is given up.
+    assert [notes.begin(key) for key in KEYS] == [True, True, False, True]
+    notes.close(finished=False)
 
 
 def test_of_an_end_without_a_crash_nothing_is_remembered(tmp_path):
@@ -619,6 +653,92 @@ def test_notes_that_a_power_cut_spoilt_do_no_harm(tmp_path, spoilt):
     crash(path, KEYS[2])
     assert path.read_text().splitlines()[-1] == KEYS[2]
     assert "\0" not in path.read_text()
+
+
+# --- reading ahead ----------------------------------------------------------------------------------------------
+
+
+def test_the_reader_goes_ahead_but_not_further_than_it_may():
+    read, went = [], threading.Event()
+
+    def work(item):
+        read.append((item, threading.current_thread().name))
+        if item == 2:
+            went.set()
+
+    with Reader(work, range(10), Budget(), depth=2) as reader:
+        got = []
+        for item in reader:
+            got.append(item)
+            if item == 0:
+                assert went.wait(10)  # two more are read while this one is in work
+                time.sleep(0.05)
+                assert len(read) == 3
+    assert got == list(range(10))
+    assert read == [(item, "reader") for item in range(10)]
+
+
+def test_an_error_of_the_reader_is_raised_in_its_place():
+    got = []
+    with pytest.raises(ZeroDivisionError), Reader(lambda item: 1 // (item - 3), range(9), Budget()) as reader:
+        got += reader
+    with pytest.raises(ZeroDivisionError), Reader(lambda item: 1 // (item - 3), range(9), Budget()) as reader:
+        for item in reader:
+            got.append(item)
+    assert got[-3:] == [0, 1, 2]
+
+
+def test_who_stops_early_does_not_wait_for_the_rest():
+    read = []
+    with Reader(read.append, range(1000), Budget(), depth=2) as reader:
+        next(iter(reader))
+    assert len(read) <= 4
+
+
+def test_pixels_are_bounded_and_a_large_image_goes_alone():
+    budget, passed = Budget(100), []
+    assert budget.take(60) == 60
+
+    def take(pixels):
+        budget.take(pixels)
+        passed.append(pixels)
+
+    threads = [threading.Thread(target=take, args=(pixels,)) for pixels in (41, 500)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.05)
+    assert passed == []
+    budget.give(60)
+    time.sleep(0.05)
+    assert len(passed) == 1
+    budget.give(passed[0])
+    for thread in threads:
+        thread.join(10)
+    assert sorted(passed) == [41, 500]
+    # The large one is still there.
+    late = threading.Thread(target=take, args=(1,))
+    if passed[-1] == 500:
+        late.start()
+        time.sleep(0.05)
+        assert late.is_alive()
+        budget.open()
+        late.join(10)
+        assert passed[-1] == 1
+
+
+def test_large_images_get_through_a_small_budget(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
+    monkeypatch.setattr(detect, "Budget", lambda: Budget(PHOTO.shape[0] * PHOTO.shape[1] - 1))
+    assert job.work() == 0
+    assert (job.report.images, job.report.failed) == (5, 0)
+
+
+def test_a_writer_that_fails_does_not_leave_the_reader_waiting(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(9)})
+    monkeypatch.setattr(detect, "Budget", lambda: Budget(1))
+    monkeypatch.setattr(detect, "finish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        job.work()
 
 
 # --- the writer ---------------------------------------------------------------------------------------------------
@@ -739,7 +859,7 @@ def test_the_engine_gets_the_slots_threads(tmp_path, monkeypatch):
     monkeypatch.setenv("_CONDOR_MACHINE_AD", str(tmp_path / "ad"))
     given = []
     load = detect.load_engine
-    monkeypatch.setattr(detect, "load_engine", lambda *a, threads: given.append(threads) or load(*a, threads=threads))
+    monkeypatch.setattr(detect, "load_engine", lambda *a, **k: given.append(k["threads"]) or load(*a, **k))
     assert job.work() == 0
     assert given == [3]
     assert cv2.getNumThreads() == 3

@@ -259,3 +259,11 @@ def test_openvino_is_imported_without_the_part_that_reports_home(tmp_path):
     )
     assert python(code, tmp_path) == "None"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_openvinos_converters_are_imported_where_they_are_needed_and_nowhere_else(tmp_path):
+    code = (
+        "import sys; from yolo.model import import_openvino; before = hasattr(import_openvino(), 'convert_model');"
+        "print(before, sys.modules['openvino.tools.ovc'], callable(import_openvino(tools=True).convert_model))"
+    )
+    assert python(code, tmp_path) == "False None True"

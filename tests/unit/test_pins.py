@@ -9,7 +9,7 @@ from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).resolve().parents[2]
 LOCK = "roles/yolo_venv/files/requirements-standalone.txt"
-DETECTOR = ("numpy", "opencv-python-headless", "openvino")
+DETECTOR = ("numpy", "opencv-python-headless", "openvino", "onnxruntime", "onnx")
 
 
 def normalise(name: str) -> str:

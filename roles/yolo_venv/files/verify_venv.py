@@ -94,6 +94,24 @@ def check_openvino() -> str:
     return str(ov.__version__)
 
 
+def check_onnxruntime() -> str:
+    """ONNX Runtime must be able to run on the CPU a model that onnx wrote, and to quantise."""
+    import numpy as np
+    import onnx
+    import onnxruntime as ort
+    from onnx import TensorProto, helper
+    from onnxruntime import quantization  # noqa: F401  (its import is the check)
+
+    data, answer = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 3]) for name in ("x", "y"))
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "check", [data], [answer])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found = session.run(None, {"x": np.array([[-1, 0, 2]], np.float32)})[0].tolist()
+    if found != [[0, 0, 2]]:
+        raise Finding(f"ONNX Runtime computed relu([-1, 0, 2]) as {found}; expected [[0, 0, 2]]")
+    return f"{ort.__version__} (onnx {onnx.__version__})"
+
+
 def check_ultralytics() -> str:
     """Building a detector imports all that loading, predicting and exporting need."""
     import torchvision
@@ -112,6 +130,7 @@ CHECKS: dict[str, Callable[[], str]] = {
     "torch": check_no_cuda,
     "opencv": check_headless_opencv,
     "openvino": check_openvino,
+    "onnxruntime": check_onnxruntime,
     "ultralytics": check_ultralytics,
 }
 

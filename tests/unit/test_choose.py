@@ -1,0 +1,390 @@
+"""What a run computes with: measured, calibrated, kept, refused."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import onnx
+import pytest
+from make_model import constant_model, save
+from onnx import TensorProto, helper, numpy_helper
+from yolo import calibrate, choose, difference, fsio, manifest, model, nms
+from yolo.choose import Asked, Chooser, fastest
+from yolo.errors import YoloError
+from yolo.layout import Share
+from yolo.model import load_engine, load_info
+from yolo.records import settings_digest
+
+IMAGES = 40
+
+
+def convolutions(seed: int = 3) -> bytes:
+    """An ONNX detector of two classes with two convolutions; the first can be quantised."""
+    random = np.random.default_rng(seed)
+    weights = {
+        "w1": random.normal(0, 0.3, (8, 3, 8, 8)).astype(np.float32),
+        "w2": random.normal(0, 0.5, (6, 8, 1, 1)).astype(np.float32),
+        "scale": np.array([64, 64, 64, 64, 1, 1], np.float32).reshape(1, 6, 1),
+        "shape": np.array([1, 6, -1], np.int64),
+    }
+    nodes = [
+        helper.make_node("Conv", ["images", "w1"], ["a"], name="first", strides=[8, 8]),
+        helper.make_node("Relu", ["a"], ["b"], name="relu"),
+        helper.make_node("Conv", ["b", "w2"], ["c"], name="last"),
+        helper.make_node("Sigmoid", ["c"], ["d"], name="sigmoid"),
+        helper.make_node("Reshape", ["d", "shape"], ["e"], name="reshape"),
+        helper.make_node("Mul", ["e", "scale"], ["output0"], name="mul"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "detector",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, 64, 64])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, [1, 6, 64])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(made, {"names": "{0: 'cat', 1: 'dog'}"})
+    return made.SerializeToString()
+
+
+class Pool:
+    """Weights, images and a run on a pretended share."""
+
+    def __init__(self, root: Path, images: int = IMAGES) -> None:
+        share = Share(root)
+        self.weights, self.run, self.inputs = share.weights("0123456789abcdef"), share.run("r1"), share.input("in")
+        fsio.write_bytes(self.weights.source / "best.onnx", convolutions())
+        random = np.random.default_rng(0)
+        for number in range(images):
+            picture = random.integers(0, 255, (8, 8, 3), np.uint8).repeat(8, 0).repeat(8, 1)
+            fsio.write_bytes(self.inputs / f"{number}.png", cv2.imencode(".png", picture)[1].tobytes())
+        self.write_manifest()
+
+    def write_manifest(self) -> None:
+        manifest.write(manifest.build(self.inputs), self.run.manifest)
+
+    def arguments(self, *more: str, kind: str = "onnx") -> list[str]:
+        return ["--weights", str(self.weights.root), "--kind", kind, "--run-dir", str(self.run.root),
+                "--input-dir", str(self.inputs), *more]  # fmt: skip
+
+    def asked(self, **changes: Any) -> Asked:
+        return Asked(weights=self.weights, kind="onnx", run=self.run, input_dir=self.inputs, **changes)
+
+    def keep(self, answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
+        """Write the settings as the playbook does."""
+        settings = {
+            "weights_id": self.weights.root.name, "imgsz": 0, "engine_asked": "auto", "engine": answer["engine"],
+            "engine_measured": answer["measured"], "precision": answer["precision"],
+            "precision_difference": answer["difference"], "model_dir": answer["model"],
+        } | changes  # fmt: skip
+        fsio.write_json(self.run.settings, settings)
+        return settings
+
+
+@pytest.fixture
+def pool(tmp_path):
+    return Pool(tmp_path)
+
+
+@pytest.fixture
+def times(monkeypatch):
+    """Pretended times instead of measured ones, and how often they were asked for."""
+    value = {"openvino": 20.0, "onnxruntime": 10.0}
+    calls = []
+    monkeypatch.setattr(choose, "_SECONDS", 0.0)
+    real = choose.measure
+
+    def measure(engines, size):
+        calls.append((sorted(engines), size))
+        assert real(engines, size).keys() == engines.keys()
+        return {name: value[name] for name in engines}
+
+    monkeypatch.setattr(choose, "measure", measure)
+    return value, calls
+
+
+def answer(capsys, *arguments: str) -> dict[str, Any]:
+    assert choose.main(list(arguments)) == 0
+    out = capsys.readouterr().out
+    assert out.count("\n") == 1
+    return json.loads(out)
+
+
+# --- auto ----------------------------------------------------------------------------------------------------
+
+
+def test_auto_measures_once_and_takes_the_fastest(pool, times, capsys):
+    value, calls = times
+    first = answer(capsys, *pool.arguments())
+    assert (first["made"], first["engine"], first["precision"]) == (True, "onnxruntime", "fp32")
+    assert first["model"] == str(pool.weights.form("onnxruntime"))
+    assert first["measured"]["ms"] == value
+    assert first["measured"]["cores"] == os.cpu_count()
+    assert "onnxruntime 10 ms" in first["sentence"]
+    assert "openvino 20 ms" in first["sentence"]
+    assert calls == [(["onnxruntime", "openvino"], (64, 64))]
+    again = answer(capsys, *pool.arguments())
+    assert again == first | {"made": False}
+    assert len(calls) == 1
+    # Other threads are another question.
+    answer(capsys, *pool.arguments("--threads", "2"))
+    assert len(calls) == 2
+
+
+def test_another_type_of_host_is_measured_anew(pool, times, capsys, monkeypatch):
+    value, calls = times
+    answer(capsys, *pool.arguments())
+    monkeypatch.setattr(choose, "cpu_model", lambda: "Other Processor")
+    value["openvino"] = 5.0
+    other = answer(capsys, *pool.arguments())
+    assert (other["engine"], other["measured"]["cpu_model"]) == ("openvino", "Other Processor")
+    assert len(calls) == 2
+
+
+def test_a_run_keeps_its_choice_on_whatever_host(pool, times, capsys, monkeypatch):
+    value, calls = times
+    pool.keep(answer(capsys, *pool.arguments()))
+    monkeypatch.setattr(choose, "cpu_model", lambda: "Other Processor")
+    value["openvino"] = 5.0
+    assert answer(capsys, *pool.arguments())["engine"] == "onnxruntime"
+    assert len(calls) == 1
+    # Other wishes are not that run's.
+    assert answer(capsys, *pool.arguments("--engine", "openvino"))["engine"] == "openvino"
+    pool.keep(answer(capsys, *pool.arguments()), weights_id="f" * 16)
+    assert answer(capsys, *pool.arguments())["engine"] == "openvino"
+
+
+@pytest.mark.parametrize("spoilt", [b"", b"[]", b'{"weights_id": "0123456789abcdef"}'])
+def test_settings_that_are_damaged_are_no_choice(pool, times, capsys, spoilt):
+    fsio.write_bytes(pool.run.settings, spoilt)
+    assert answer(capsys, *pool.arguments())["engine"] == "onnxruntime"
+
+
+def test_equally_fast_is_the_first():
+    assert fastest({"openvino": 10.2, "onnxruntime": 10.0}) == "openvino"
+    assert fastest({"openvino": 10.4, "onnxruntime": 10.0}) == "onnxruntime"
+
+
+def test_an_engine_that_does_not_run_is_named(pool, times, capsys, monkeypatch):
+    real = choose.load_engine
+
+    def load(folder, info, **options):
+        if options.get("engine") == "onnxruntime":
+            raise YoloError("engine onnxruntime is not installed on this host")
+        return real(folder, info, **options)
+
+    monkeypatch.setattr(choose, "load_engine", load)
+    found = answer(capsys, *pool.arguments())
+    assert found["engine"] == "openvino"
+    assert "onnxruntime does not run: engine onnxruntime is not installed on this host" in found["sentence"]
+
+
+def test_what_only_one_engine_runs_is_not_measured(pool, times, capsys):
+    source = pool.weights.source
+    (source / "best.onnx").unlink()
+    save(constant_model(np.full((1, 6, 84), 0.5, np.float32)), source, "best", "names: [cat, dog]")
+    found = answer(capsys, *pool.arguments(kind="openvino"))
+    assert (found["engine"], found["measured"]) == ("openvino", {})
+    assert times[1] == []
+    with pytest.raises(YoloError, match="engine onnxruntime cannot run weights of the kind openvino"):
+        choose.main(pool.arguments("--engine", "onnxruntime", kind="openvino"))
+
+
+def test_measuring_gives_the_median_of_each(pool):
+    info = Chooser(pool.asked(engine="openvino")).choose()[1]
+    times = choose.measure({"one": load_engine(pool.weights.model, info)}, info.imgsz)
+    assert list(times) == ["one"]
+    assert times["one"] > 0
+
+
+# --- a dry run -----------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_makes_nothing(pool, times, capsys):
+    assert answer(capsys, *pool.arguments("--dry-run")) == {"made": True}
+    assert [path.name for path in pool.weights.root.iterdir()] == ["source"]
+    assert times[1] == []
+    real = answer(capsys, *pool.arguments())
+    assert answer(capsys, *pool.arguments("--dry-run")) == real | {"made": False}
+    assert answer(capsys, *pool.arguments("--precision", "int8", "--dry-run")) == {"made": True}
+
+
+# --- INT8 ----------------------------------------------------------------------------------------------------
+
+
+def test_int8_is_calibrated_once_and_says_how_far_it_differs(pool, times, capsys):
+    first = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))
+    folder = Path(first["model"])
+    assert folder.parent == pool.weights.root
+    assert folder.name.startswith("int8-")
+    info = load_info(folder)
+    assert (info.precision, info.difference) == ("int8", first["difference"])
+    assert info.difference["images"] == IMAGES
+    assert info.difference["matched"] > 0
+    kinds = {node.name: node.op_type for node in onnx.load(str(folder / "model.onnx")).graph.node}
+    assert "QuantizeLinear" in kinds.values()
+    again = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))
+    assert again == first | {"made": False}
+    # Both engines run it, and answer as at fp32 but for the steps of 8 bits.
+    picture = np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32)
+    expected = load_engine(pool.weights.model, info).infer(picture).copy()
+    for engine in ("openvino", "onnxruntime"):
+        found = load_engine(folder, info, engine=engine, precision="int8").infer(picture)
+        assert 0 < np.abs(found - expected)[:, 4:].max() < 0.1, engine
+
+
+def test_the_last_convolutions_stay_in_float():
+    graph = onnx.load_from_string(convolutions()).graph
+    assert calibrate.last_convolutions(graph) == ["last"]
+
+
+def test_the_convolution_that_adds_up_a_boxs_distribution_is_not_the_last():
+    nodes = [
+        helper.make_node("Conv", ["images", "w"], ["a"], name="branch"),
+        helper.make_node("Softmax", ["a"], ["b"], name="softmax"),
+        helper.make_node("Transpose", ["b"], ["c"], name="transpose"),
+        helper.make_node("Conv", ["c", "v"], ["output0"], name="dfl"),
+    ]
+    graph = helper.make_graph(nodes, "g", [], [helper.make_tensor_value_info("output0", TensorProto.FLOAT, None)])
+    assert calibrate.last_convolutions(graph) == ["branch", "dfl"]
+
+
+@pytest.mark.parametrize("count", [1, calibrate.MIN_IMAGES - 1])
+def test_too_few_images_to_calibrate(tmp_path, count):
+    pool = Pool(tmp_path, count)
+    fsio.write_bytes(pool.inputs / "broken.png", b"\x89PNG\r\n\x1a\n broken")
+    pool.write_manifest()
+    with pytest.raises(YoloError) as error:
+        choose.main(pool.arguments("--precision", "int8"))
+    assert str(error.value) == (
+        f"too few images for precision int8: {count} that can be read; expected at least 32; give more images, or "
+        "leave precision out"
+    )
+    assert not list(pool.weights.root.glob("int8*"))
+
+
+def test_a_difference_above_the_limit_is_refused_with_its_value(pool, times, monkeypatch, capsys):
+    worse = {**difference.compare([], []), "images": 40, "reference": 10, "found": 9, "matched": 7, "difference": 0.26}
+    monkeypatch.setattr(difference, "compare", lambda *_: worse)
+    text = (
+        r"precision int8 changes the detections too much: 0\.26 \(1 - F1 against fp32 on 40 images: 7 of 10 found "
+        r"again, 9 found\); expected at most 0\.15, the input precision_limit; run with precision=fp32"
+    )
+    for _ in range(2):  # also when it was made before
+        with pytest.raises(YoloError, match=text):
+            choose.main(pool.arguments("--precision", "int8"))
+    found = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "0.26"))
+    assert "detections differ from fp32 by 26.0%" in found["sentence"]
+    pool.keep(found)
+    with pytest.raises(YoloError, match=text):
+        choose.main(pool.arguments("--precision", "int8"))
+
+
+def test_weights_that_are_int8_already_are_not_quantised_again(pool, times, capsys):
+    folder = Path(answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))["model"])
+    other = Share(pool.weights.root.parents[1]).weights("f" * 16)
+    fsio.write_bytes(other.source / "best.onnx", (folder / "model.onnx").read_bytes())
+    arguments = pool.arguments("--precision", "int8")
+    arguments[1] = str(other.root)
+    with pytest.raises(YoloError, match=r"the weights are INT8 already: best\.onnx; leave precision out: they run as"):
+        choose.main(arguments)
+
+
+def test_other_images_give_other_int8_weights_and_other_records(pool, times, capsys):
+    settings = {"conf": 0.25, "iou": 0.7, "max_det": 300}
+    first = pool.keep(answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))) | settings
+    pool.inputs = pool.inputs.parent / "other"
+    for number in range(IMAGES):
+        picture = np.full((64, 64, 3), number, np.uint8)
+        fsio.write_bytes(pool.inputs / f"{number}.png", cv2.imencode(".png", picture)[1].tobytes())
+    pool.write_manifest()
+    pool.run.settings.unlink()
+    second = pool.keep(answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))) | settings
+    assert first["model_dir"] != second["model_dir"]
+    digests = [settings_digest(value) for value in (first, second, first | {"precision": "fp32"})]
+    assert len(set(digests)) == 3
+
+
+def test_the_sample_is_the_same_each_time_and_holds_no_skipped_file(pool):
+    fsio.write_bytes(pool.inputs / "empty.png", b"")
+    pool.write_manifest()
+    picked = calibrate.pick(pool.run.manifest, 8)
+    assert picked == calibrate.pick(pool.run.manifest, 8)
+    assert len({entry.key for entry in picked}) == 16
+    assert {entry.path for entry in calibrate.pick(pool.run.manifest)} == {f"{n}.png" for n in range(IMAGES)}
+    assert [entry.index for entry in picked] != sorted(entry.index for entry in picked)
+
+
+# --- bf16 ----------------------------------------------------------------------------------------------------
+
+
+def test_bf16_says_how_far_it_differs(pool, capsys):
+    if not model.BF16_FLAGS & model.cpu_flags():
+        pytest.skip("this processor has no bf16")
+    first = answer(capsys, *pool.arguments("--precision", "bf16", "--limit", "1"))
+    assert (first["engine"], first["precision"], first["made"]) == ("openvino", "bf16", True)
+    assert first["difference"]["images"] == 16
+    assert answer(capsys, *pool.arguments("--precision", "bf16", "--limit", "1")) == first | {"made": False}
+    info = load_info(pool.weights.model)
+    picture = np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32)
+    answers = [
+        load_engine(pool.weights.model, info, precision=precision).infer(picture).copy()
+        for precision in ("fp32", "bf16")
+    ]
+    assert 0 < np.abs(answers[0] - answers[1])[:, 4:].max() < 0.05
+
+
+# --- how far detections differ -------------------------------------------------------------------------------
+
+
+def boxes(*values: tuple[int, float, list[float]]) -> nms.Detections:
+    return nms.Detections(
+        np.array([v[2] for v in values], np.float32).reshape(-1, 4),
+        np.array([v[1] for v in values], np.float32),
+        np.array([v[0] for v in values], np.int64),
+    )
+
+
+ONE = (0, 0.9, [0, 0, 10, 10])
+
+
+@pytest.mark.parametrize(
+    ("found", "matched", "score"),
+    [
+        ((ONE,), 1, 0.0),
+        (((0, 0.8, [0, 0, 10, 5.1]),), 1, 0.1),
+        (((0, 0.9, [0, 0, 10, 4.9]),), 0, 0.0),
+        (((1, 0.9, [0, 0, 10, 10]),), 0, 0.0),
+        ((ONE, ONE), 1, 0.0),
+        ((), 0, 0.0),
+    ],
+)
+def test_detections_are_matched_by_class_and_overlap(found, matched, score):
+    result = difference.compare([boxes(ONE), boxes()], [boxes(*found), boxes()])
+    assert (result["images"], result["reference"], result["found"], result["matched"]) == (2, 1, len(found), matched)
+    assert result["score"] == pytest.approx(score, abs=1e-3)
+    f1 = 2 * matched / (1 + len(found))
+    assert result["f1"] == pytest.approx(f1, abs=1e-4)
+    assert result["difference"] == pytest.approx(1 - f1, abs=1e-4)
+
+
+def test_nothing_found_by_both_is_no_difference():
+    assert difference.compare([boxes()], [boxes()])["difference"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--engine", "x"], "unknown engine: x; expected one of auto, openvino, onnxruntime, torch"),
+        (["--precision", "fp8"], "unknown precision: fp8; expected one of fp32, int8, bf16"),
+        (["--limit", "2"], "precision_limit out of range: 2"),
+        (["--imgsz", "128"], "imgsz does not fit the model: 128; expected 64"),
+    ],
+)
+def test_bad_wishes_are_refused_before_any_job(pool, arguments, text):
+    with pytest.raises(YoloError) as error:
+        choose.main(pool.arguments(*arguments))
+    assert str(error.value).startswith(text)
