@@ -23,7 +23,20 @@ PLAIN = [
     "weights",
 ]
 #: Those of the execute hosts.
-OTHERS = ["detect", "draw", "images", "letterbox", "nms", "prepare"]
+OTHERS = [
+    "calibrate",
+    "choose",
+    "detect",
+    "difference",
+    "draw",
+    "engine_onnxruntime",
+    "engine_torch",
+    "forms",
+    "images",
+    "letterbox",
+    "nms",
+    "prepare",
+]
 
 
 def test_what_runs_on_the_control_node_and_the_submit_host_needs_the_standard_library_only():
