@@ -224,8 +224,11 @@ def test_int8_is_calibrated_once_and_says_how_far_it_differs(pool, times, capsys
     assert (info.precision, info.difference) == ("int8", first["difference"])
     assert info.difference["images"] == IMAGES
     assert info.difference["matched"] > 0
-    kinds = {node.name: node.op_type for node in onnx.load(str(folder / "model.onnx")).graph.node}
-    assert "QuantizeLinear" in kinds.values()
+    nodes = onnx.load(str(folder / "model.onnx")).graph.node
+    assert "QuantizeLinear" in {node.op_type for node in nodes}
+    inputs = {node.name: list(node.input) for node in nodes if node.op_type == "Conv"}
+    assert all("DequantizeLinear" in name for name in inputs["first"][:2])
+    assert inputs["last"] == ["b", "w2"]
     again = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))
     assert again == first | {"made": False}
     # Both engines run it, and answer as at fp32 but for the steps of 8 bits.

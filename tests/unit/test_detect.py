@@ -734,11 +734,43 @@ def test_large_images_get_through_a_small_budget(tmp_path, monkeypatch):
 
 
 def test_a_writer_that_fails_does_not_leave_the_reader_waiting(tmp_path, monkeypatch):
-    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(9)})
-    monkeypatch.setattr(detect, "Budget", lambda: Budget(1))
-    monkeypatch.setattr(detect, "finish", lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        job.work()
+    large = np.concatenate((PHOTO, PHOTO))
+    job = Job(tmp_path, {f"{i}.png": png(large if i else PHOTO) for i in range(9)})
+    monkeypatch.setattr(detect, "Budget", lambda: Budget(3 * PHOTO.shape[0] * PHOTO.shape[1]))
+    found, second = detect.find, threading.Event()
+
+    def find(item, detector):
+        found(item, detector)
+        if item.entry.path == "1.png":
+            second.set()
+
+    def fail(*_):
+        # The second image waits to be drawn, and is dropped; the third waits for its room.
+        assert second.wait(10)
+        time.sleep(0.1)
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(detect, "find", find)
+    monkeypatch.setattr(detect, "finish", fail)
+    errors = []
+
+    def work():
+        with pytest.raises(ZeroDivisionError):
+            detect.work_through(items, steps, lambda _: None, lambda: False)
+        errors.append("raised")
+
+    notes = CrashNotes(tmp_path / "notes")
+    info = load_info(job.model)
+    settings = Settings.from_run(job.settings)
+    steps = detect.Steps(settings, Detector(info, load_engine(job.model, info), settings), COLOURS, notes)
+    items = [
+        detect.Item(entry, Record(entry.key, entry.path, entry.size, entry.mtime_ns, "d")) for entry in job.entries
+    ]
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert errors == ["raised"]
+    notes.close(finished=True)
 
 
 # --- the writer ---------------------------------------------------------------------------------------------------

@@ -27,7 +27,20 @@ PLAIN = [
     "weights",
 ]
 #: Those of the execute hosts.
-OTHERS = ["detect", "draw", "images", "letterbox", "nms", "prepare"]
+OTHERS = [
+    "calibrate",
+    "choose",
+    "detect",
+    "difference",
+    "draw",
+    "engine_onnxruntime",
+    "engine_torch",
+    "forms",
+    "images",
+    "letterbox",
+    "nms",
+    "prepare",
+]
 #: Those of the control node that need what requirements.txt brings.
 PLOTTING = ["plots", "report"]
 

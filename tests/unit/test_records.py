@@ -82,6 +82,8 @@ def test_the_others_read_back():
         {"max_det": 10},
         {"weights_id": "f" * 16},
         {"save_images": False},
+        {"engine": "onnxruntime"},
+        {"precision": "bf16"},
     ],
 )
 def test_what_changes_results_changes_the_digest(change):
