@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -167,24 +169,30 @@ def test_a_spot_instance_that_goes_loses_nothing(cluster: Cluster, ec2, many: Pa
     wait_until(lambda: "execute3" in pool(cluster), 60, "the host is back")
 
 
-def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbooks, ec2, many: Path):
+def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbooks, ec2, many: Path, tmp_path: Path):
     ids = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
-    run = cluster.start(many, run_id="shrink", chunk_size=8, save_images=False)
+    # Work enough that it is not over before the hosts leave.
+    for copy in "abc":
+        shutil.copytree(many, tmp_path / copy)
+    run = cluster.start(tmp_path, run_id="shrink", chunk_size=8, save_images=False, imgsz=640)
     on_both = 'regexp("execute[23]", RemoteHost)'
     wait_until(
         lambda: len(cluster.on("submit", "condor_q", "-all", "-const", on_both, "-af", "ProcId").splitlines()) == 2,
         180,
         "jobs on both hosts that leave",
     )
-    said = playbooks.run("playbooks/scale.yml", execute_count=1)
+    with ThreadPoolExecutor(1) as beside:
+        scale = beside.submit(playbooks.run, "playbooks/scale.yml", execute_count=1)
+        wait_until(lambda: pool(cluster) == {"execute1"}, 300, "the hosts left")
+        assert run.poll() is None, "the run was over before the hosts left: the test shows nothing"
+        said = scale.result()
     assert "leave: execute2, execute3" in said
-    assert run.poll() is None, "the run was over before the hosts left: the test shows nothing"
     output, _ = run.communicate()
     print(output)
     assert run.returncode == 0
     images = Outcome(0, output, cluster.results / "shrink").images
     assert {image["status"] for image in images} == {"ok"}
-    assert len(images) == 160
+    assert len(images) == 3 * 160
     assert hosts_that_worked(images) == {"execute1", "execute2", "execute3"}
     starts = cluster.on("submit", "condor_history", "-const", 'YoloRunId == "shrink"', "-af", "NumJobStarts")
     assert set(starts.splitlines()) == {"1"}
