@@ -212,7 +212,7 @@ def test_down_again_nothing_is_left(machine, tmp_path):
     assert machine.ran == []
 
 
-def test_a_machine_that_never_had_hosts_needs_no_programs_to_take_them_down(tmp_path):
+def test_a_machine_that_never_had_hosts_needs_no_programs_to_take_them_down(machine):
     class Bare:
         """Stands for an AnsibleModule on a machine without `ip` and `nft`."""
 
