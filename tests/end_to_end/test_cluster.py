@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from conftest import PROJECT, Cluster, files, make_samples, shared
@@ -60,6 +61,42 @@ def test_one_slot_and_all_slots_find_the_same(demo):
     assert comparison["single"]["slots"] == 1
     assert comparison["slots"] == 2
     assert "The detections of both are identical" in outcome.output
+
+
+def test_the_report_shows_what_was_measured(demo):
+    _, outcome = demo
+    report = (outcome.results / "report.html").read_text()
+    comparison = json.loads((outcome.results / "compare.json").read_bytes())
+    assert report.count("<svg") >= 5
+    for shown in (f"{comparison['speed_up']:g}", outcome.metrics["settings"]["engine"], "prediction", "person"):
+        assert shown in report
+    with zipfile.ZipFile(outcome.results / "results.zip") as archive:
+        assert archive.read("report.html").decode() == report
+    # It says what computed and why; the engines that were measured are those of the weights.
+    measured = outcome.metrics["settings"]["engine_measured"]
+    assert sorted(measured["ms"]) == ["onnxruntime", "openvino"]
+    assert f"engine {outcome.metrics['settings']['engine']}, precision fp32 (measured on" in outcome.output
+
+
+def test_all_engines_find_the_same(cluster, samples):
+    found = {}
+    for engine in ("openvino", "onnxruntime", "torch"):
+        outcome = cluster.infer(samples, run_id=engine, engine=engine, save_images=False)
+        assert outcome.code == 0
+        assert outcome.metrics["engines"] == [engine]
+        found[engine] = compare_predictions.read(outcome.results / "predictions.json")
+    for engine in ("onnxruntime", "torch"):
+        comparison = compare_predictions.compare(found["openvino"], found[engine], box=0.1, score=0.001)
+        print(engine, comparison.report())
+        assert comparison.agrees
+        assert comparison.detections > 12
+
+
+def test_int8_without_enough_images_says_how_many_it_needs(cluster, samples):
+    outcome = cluster.infer(samples, run_id="few", precision="int8")
+    assert outcome.code != 0
+    assert "12" in outcome.output
+    assert "precision int8" in outcome.output
 
 
 def test_each_execute_host_did_a_part(demo):
