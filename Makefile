@@ -12,7 +12,7 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
 # The longest first, so that none is left alone at the end.
-LONG := cluster inference_run
+LONG := ec2_cluster cluster inference_run ec2
 SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
 
 .PHONY: help
