@@ -45,10 +45,10 @@ class Playbooks:
         )
 
     def run(self, playbook: str, *options: str, **inputs: object) -> str:
-        """Run one; return what it says. It must not fail."""
+        """Run one; return what it says, in one line. It must not fail."""
         code, said = self._finish(playbook, *options, **inputs)
         assert code == 0, f"{playbook} failed"
-        return said
+        return " ".join(said.split())
 
     def refused(self, playbook: str, *options: str, **inputs: object) -> str:
         """Run one that must fail; return what it says, in one line."""

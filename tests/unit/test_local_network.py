@@ -6,7 +6,7 @@ import subprocess
 import local_network
 import pytest
 from ansible.module_utils.local_hosts import ClusterNames, CommandError, machine_runner
-from local_network import Network, firewall_rules
+from local_network import KernelSetting, Network, firewall_rules
 
 SUBNET = ipaddress.IPv4Network("10.93.0.0/24")
 NAMES = ClusterNames("local")
@@ -94,9 +94,10 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(local_network, "RUN_DIR", tmp_path / "run")
-    monkeypatch.setattr(local_network, "FORWARDING", tmp_path / "ip_forward")
-    monkeypatch.setattr(local_network, "FORWARDING_WAS_OFF", tmp_path / "run" / "forwarding-was-off")
+    settings = (KernelSetting(tmp_path / "ip_forward", 1), KernelSetting(tmp_path / "max_map_count", 1_048_576))
+    monkeypatch.setattr(local_network, "KERNEL_SETTINGS", settings)
     (tmp_path / "ip_forward").write_text("0\n")
+    (tmp_path / "max_map_count").write_text("65530\n")
     return Machine()
 
 
@@ -248,15 +249,20 @@ def test_forwarding_stays_on_while_another_cluster_needs_it(machine, tmp_path):
     machine.spaces["yolo-other"] = {}
     network(machine).absent()
     assert (tmp_path / "ip_forward").read_text() == "1\n"
+    assert (tmp_path / "max_map_count").read_text() == "1048576\n"
     network(machine, "other").absent()
     assert (tmp_path / "ip_forward").read_text() == "0\n"
+    assert (tmp_path / "max_map_count").read_text() == "65530\n"
 
 
 def test_forwarding_that_was_on_before_stays_on(machine, tmp_path):
     (tmp_path / "ip_forward").write_text("1\n")
+    (tmp_path / "max_map_count").write_text("2000000\n")
     present(machine)
+    assert (tmp_path / "max_map_count").read_text() == "2000000\n"
     network(machine).absent()
     assert (tmp_path / "ip_forward").read_text() == "1\n"
+    assert (tmp_path / "max_map_count").read_text() == "2000000\n"
 
 
 def test_processes_in_the_namespace_are_ended_first(machine):

@@ -9,6 +9,7 @@ short_description: The network of one local cluster
 description:
   - Makes a network namespace with a bridge, a cable from it to the machine, and an nftables table that lets
     the hosts reach the outside through the machine and keeps new connections from elsewhere out.
+  - Raises what the hosts need of the machine's kernel, and sets it back when the last cluster goes.
   - With O(state=absent) ends every process in the namespace and removes all of it, however much is there.
 options:
   cluster: {description: Name of the cluster., type: str, required: true}
@@ -31,6 +32,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
@@ -44,9 +46,31 @@ from ansible.module_utils.local_hosts import (
     run_checked,
 )
 
-FORWARDING = Path("/proc/sys/net/ipv4/ip_forward")
-# Present when this module switched forwarding on, so that the last cluster to go switches it off again.
-FORWARDING_WAS_OFF = RUN_DIR / "forwarding-was-off"
+
+@dataclass(frozen=True)
+class KernelSetting:
+    """A number of the machine's kernel that local hosts need to be high enough.
+
+    Attributes:
+        path: Its file below /proc/sys.
+        least: What the hosts need.
+    """
+
+    path: Path
+    least: int
+
+    @property
+    def kept(self) -> Path:
+        """Holds the number as it was, so that the last cluster to go sets it back."""
+        return RUN_DIR / f"{self.path.name}-was"
+
+
+KERNEL_SETTINGS = (
+    KernelSetting(Path("/proc/sys/net/ipv4/ip_forward"), 1),
+    # Each page of a guest's process may be a mapping of its own here; with the usual 65530 a process of some hundred
+    # megabytes dies of a segmentation fault. The number is what Fedora and Ubuntu ship.
+    KernelSetting(Path("/proc/sys/vm/max_map_count"), 1_048_576),
+)
 
 
 def firewall_rules(names: ClusterNames, subnet: ipaddress.IPv4Network) -> str:
@@ -136,7 +160,8 @@ class Network:
             self._do(*in_namespace, "link", "set", names.cluster_side, "master", "bridge", "up")
 
         self._firewall(subnet)
-        self._forwarding_on()
+        for setting in KERNEL_SETTINGS:
+            self._raise(setting)
 
     def _firewall(self, subnet: ipaddress.IPv4Network) -> None:
         wanted = firewall_rules(self.names, subnet)
@@ -150,14 +175,15 @@ class Network:
             kept.write_text(wanted)
             run_checked(self.run, "nft", "-f", str(kept))
 
-    def _forwarding_on(self) -> None:
-        if FORWARDING.read_text().strip() == "1":
+    def _raise(self, setting: KernelSetting) -> None:
+        before = setting.path.read_text()
+        if int(before) >= setting.least:
             return
         self.changed = True
         if not self.check_mode:
             RUN_DIR.mkdir(parents=True, exist_ok=True)
-            FORWARDING_WAS_OFF.touch()
-            FORWARDING.write_text("1\n")
+            setting.kept.write_text(before)
+            setting.path.write_text(f"{setting.least}\n")
 
     def absent(self) -> None:
         """Remove whatever is there, processes first."""
@@ -173,9 +199,12 @@ class Network:
         if self.check_mode:
             return
         (RUN_DIR / f"{names.firewall_table}.nft").unlink(missing_ok=True)
-        if FORWARDING_WAS_OFF.exists() and not existing_namespaces(self.run):
-            FORWARDING.write_text("0\n")
-            FORWARDING_WAS_OFF.unlink()
+        if existing_namespaces(self.run):
+            return
+        for setting in KERNEL_SETTINGS:
+            if setting.kept.exists():
+                setting.path.write_text(setting.kept.read_text())
+                setting.kept.unlink()
 
     def _processes(self) -> list[int]:
         return [int(pid) for pid in run_checked(self.run, "ip", "netns", "pids", self.names.namespace).split()]
