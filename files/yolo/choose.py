@@ -33,6 +33,7 @@ from .layout import MODEL_ONNX, Run, Weights
 from .letterbox import PADDING
 from .model import (
     ENGINES,
+    ENGINES_OF,
     PRECISIONS,
     Engine,
     ModelInfo,
@@ -231,7 +232,7 @@ class Chooser:
         float_form = self._form("onnxruntime", info)
         reference = load_engine(asked.weights.model, info, threads=asked.threads)
         pictures = self._sample(info, reference, calibrate.MIN_IMAGES, calibrate.MAX_IMAGES)
-        calibrate.quantise(float_form / MODEL_ONNX, pictures, folder / MODEL_ONNX)
+        calibrate.quantise(float_form / MODEL_ONNX, pictures, folder)
         quantised = load_engine(folder, info, threads=asked.threads, engine="openvino", precision="int8")
         if quantised.dynamic != reference.dynamic:
             # This engine takes one size only.
@@ -256,9 +257,7 @@ class Chooser:
         asked = self._asked
         if asked.engine != AUTO:
             return Choice(asked.engine, asked.precision, folder or self._form(asked.engine, info), {}, found)
-        candidates = [engine for engine in engines_for(asked.kind) if engine != "torch"]
-        if asked.precision == "bf16":
-            candidates = ["openvino"]
+        candidates = [e for e in engines_for(asked.kind) if e != "torch" and e in ENGINES_OF[asked.precision]]
         if len(candidates) == 1:
             return Choice(candidates[0], asked.precision, folder or self._form(candidates[0], info), {}, found)
         sized = self._sized(info)
