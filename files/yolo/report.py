@@ -566,12 +566,12 @@ def report(folder: Path) -> bool:
     files = Leg(folder)
     metrics = _read(files.metrics_json, _METRICS)
     compared = _read(folder / "compare.json", _COMPARED) if metrics["mode"] == "compare" else {}
-    content = page(metrics, compared, *read_latencies(files.metrics_csv))
+    content = page(metrics, compared, *read_latencies(files.metrics_csv)).encode()
     path = folder / NAME
-    before = path.stat() if path.is_file() else None
-    fsio.write_text(path, content, keep_equal=True)
-    after = path.stat()
-    return before is None or (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns)
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    fsio.write_bytes(path, content)
+    return True
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -12,8 +12,13 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import boto3
 import pytest
+
+if TYPE_CHECKING:
+    from aws import Playbooks
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared"
@@ -160,3 +165,23 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve images."""
     return make_samples(tmp_path_factory.mktemp("samples"), 12)
+
+
+@pytest.fixture(scope="session")
+def ec2() -> Any:
+    """boto3's client of the scenario's API."""
+    return boto3.client("ec2", region_name=os.environ["AWS_REGION"])
+
+
+@pytest.fixture(scope="module")
+def playbooks(request: pytest.FixtureRequest) -> Playbooks:
+    """Runs playbooks with the scenario's inputs, which the test module has as INPUTS."""
+    from aws import Playbooks
+
+    return Playbooks(os.environ.get("CLUSTER_INVENTORY", "inventory"), request.module.INPUTS)
+
+
+@pytest.fixture(scope="session")
+def daemons() -> Path:
+    """Folder of what stands for AWS: what it was asked for, how it shall fail, notices of spot instances."""
+    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "daemons"

@@ -29,26 +29,10 @@ PROVISION = "playbooks/provision.yml"
 TEARDOWN = "playbooks/teardown.yml"
 
 
-@pytest.fixture(scope="module")
-def ec2():
-    return boto3.client("ec2", region_name=REGION)
-
-
-@pytest.fixture(scope="module")
-def state() -> Path:
-    """Folder of what stands for AWS."""
-    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "daemons"
-
-
-@pytest.fixture(scope="module")
-def playbooks() -> Playbooks:
-    return Playbooks(os.environ.get("CLUSTER_INVENTORY", "inventory"), INPUTS)
-
-
 @contextmanager
-def trouble(state: Path, **actions: dict) -> Iterator[None]:
+def trouble(daemons: Path, **actions: dict) -> Iterator[None]:
     """Let actions of the API go wrong meanwhile; see tests/ec2/aws_server.py."""
-    file = state / "trouble.json"
+    file = daemons / "trouble.json"
     file.write_text(json.dumps(actions))
     try:
         yield
@@ -234,9 +218,9 @@ def permitted(playbooks: Playbooks) -> Playbooks:
     return Playbooks(playbooks.inventory, INPUTS, {"CLUSTER_NAME": HALF} | keys)
 
 
-def test_a_run_that_died_half_way_goes_on(ec2, permitted: Playbooks, state: Path):
+def test_a_run_that_died_half_way_goes_on(ec2, permitted: Playbooks, daemons: Path):
     refusal = {"after": 2, "code": "VcpuLimitExceeded", "message": "You have requested more vCPU capacity"}
-    with authorization(), trouble(state, RunInstances=refusal):
+    with authorization(), trouble(daemons, RunInstances=refusal):
         refused = permitted.refused(PROVISION)
     assert "an AWS quota is used up" in refused
     assert "the same command goes on from here" in refused
@@ -259,7 +243,7 @@ def test_the_end_is_moved_in_the_tags(ec2, permitted: Playbooks):
     assert min(after) > min(before)
 
 
-def test_teardown_that_leaves_something_fails_with_a_list(ec2, permitted: Playbooks, state: Path):
+def test_teardown_that_leaves_something_fails_with_a_list(ec2, permitted: Playbooks, daemons: Path):
     mark = [{"Key": "condor-yolo-cluster", "Value": HALF}]
 
     def spec(kind: str) -> list[dict]:
@@ -271,7 +255,7 @@ def test_teardown_that_leaves_something_fails_with_a_list(ec2, permitted: Playbo
     ec2.create_network_interface(SubnetId=subnet["SubnetId"], TagSpecifications=spec("network-interface"))
     address = ec2.allocate_address(Domain="vpc", TagSpecifications=spec("elastic-ip"))["AllocationId"]
     # AWS says that it is released, and it is not.
-    with authorization(), trouble(state, ReleaseAddress={}):
+    with authorization(), trouble(daemons, ReleaseAddress={}):
         refused = permitted.refused(TEARDOWN)
     assert f"and perhaps billed: address {address}" in refused
     assert list(leftovers(ec2, HALF)) == ["addresses"]
@@ -281,8 +265,8 @@ def test_teardown_that_leaves_something_fails_with_a_list(ec2, permitted: Playbo
     assert leftovers(ec2, HALF) == {}
 
 
-def test_teardown_of_a_half_made_network_leaves_nothing(ec2, permitted: Playbooks, state: Path):
-    with trouble(state, CreateRouteTable={"code": "UnauthorizedOperation", "message": "You are not authorized"}):
+def test_teardown_of_a_half_made_network_leaves_nothing(ec2, permitted: Playbooks, daemons: Path):
+    with trouble(daemons, CreateRouteTable={"code": "UnauthorizedOperation", "message": "You are not authorized"}):
         assert "AWS permission refused" in permitted.refused(PROVISION)
     assert {"VPCs", "subnets", "gateways"} <= set(leftovers(ec2, HALF))
     permitted.run(TEARDOWN)
@@ -291,8 +275,8 @@ def test_teardown_of_a_half_made_network_leaves_nothing(ec2, permitted: Playbook
     assert len(instances(ec2, NAME)) == 4
 
 
-def test_policy_allows_what_is_used_and_no_more(state: Path):
-    asked = (state / "actions").read_text().split("\n")
+def test_policy_allows_what_is_used_and_no_more(daemons: Path):
+    asked = (daemons / "actions").read_text().split("\n")
     used = {line.split()[0] for line in asked if line}
     # What the tests themselves ask for, with keys of their own.
     used -= {action for action in used if action.startswith("iam:") and action != "iam:ListAccountAliases"}

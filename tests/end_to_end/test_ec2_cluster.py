@@ -16,34 +16,19 @@ from pathlib import Path
 
 import boto3
 import pytest
+import yaml
 from aws import REGION, Playbooks, instances, leftovers, tags
 from conftest import PLAIN, PROJECT, Cluster, Outcome, command, make_samples
 
 NAME = os.environ.get("CLUSTER_NAME", "")
 BUCKET = "photos-of-the-test"
-# This machine's address on the hosts' network; they are spot instances, and no one is asked.
-INPUTS = {"ec2_ssh_from": "10.91.0.1/32", "ec2_confirm": True, "ec2_execute_spot": True}
-
-
-@pytest.fixture(scope="module")
-def ec2():
-    return boto3.client("ec2", region_name=REGION)
-
-
-@pytest.fixture(scope="module")
-def playbooks() -> Playbooks:
-    return Playbooks(os.environ.get("CLUSTER_INVENTORY", "inventory"), INPUTS)
+# What the scenario made the hosts with.
+INPUTS = yaml.safe_load((PROJECT / "molecule/ec2_cluster/converge.yml").read_text())[0]["vars"]
 
 
 @pytest.fixture(scope="module")
 def s3():
     return boto3.client("s3", region_name=REGION)
-
-
-@pytest.fixture(scope="module")
-def daemons() -> Path:
-    """Folder of what stands for AWS; the notices of spot instances are files in it."""
-    return Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "daemons"
 
 
 @pytest.fixture(scope="module")
