@@ -24,7 +24,9 @@ from .contestants import PROJECT, BenchError, Job, Shot
 
 SIZES = (10, 100, 1000)
 NAIVE_IMAGES = 40
-PARTS = ("rounds", "sizes", "naive", "scale")
+PARTS = {"rounds": 0, "sizes": 200, "naive": 80, "scale": 360}
+"""What is measured, and the seconds that it takes here: it is not begun with less time left."""
+CONTESTANTS = tuple(plot.LABELS)
 VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
 
 
@@ -109,8 +111,10 @@ def summarise(shots: dict[str, list[Shot]]) -> dict[str, Any]:
     pairs = {
         "speed_up_2_hosts": ("ours_2", "ours_1"),
         "ours_2_of_limit": ("ours_2", "forward"),
+        "int8_to_fp32": ("ours_2_int8", "ours_2"),
         "ours_2_to_predict": ("ours_2", "predict"),
         "ours_2_to_detect_py": ("ours_2", "detect_py"),
+        "ours_2_int8_to_detect_py": ("ours_2_int8", "detect_py"),
         "ours_2_to_ray_data": ("ours_2", "ray_data"),
     }
     return {
@@ -143,8 +147,8 @@ def prepare(weights: Path, imgsz: int, scratch: Path, log: Path) -> Path:
     source = scratch / "source"
     source.mkdir()
     shutil.copyfile(weights, source / weights.name)
-    command = [sys.executable, "-m", "yolo.prepare", "--source", source, "--kind", "pt", "--run-imgsz", str(imgsz)]
-    contestants.run([*command, "--out", scratch / "model"], log)
+    command = [sys.executable, "-m", "yolo.prepare", "--source", source, "--kind", weights.suffix[1:]]
+    contestants.run([*command, "--run-imgsz", str(imgsz), "--out", scratch / "model"], log)
     return scratch / "model"
 
 
@@ -152,7 +156,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--images", type=Path, required=True, help="folder whose images are used, round and round")
-    parser.add_argument("--count", type=int, default=300, help="images of the rounds")
+    parser.add_argument("--count", type=int, default=200, help="images of the rounds")
     parser.add_argument("--weights", type=Path, default=PROJECT / "files/demo/yolov5n-demo.pt")
     parser.add_argument("--imgsz", type=int, default=640)
     parser.add_argument("--conf", type=float, default=0.25)
@@ -160,16 +164,28 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=20.0, help="begin nothing that would take longer")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
+    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help=f"some of {','.join(CONTESTANTS)}")
     parser.add_argument("--no-cluster", action="store_true", help="only what needs no cluster: (a), (b), (c)")
     parser.add_argument("--yolov5-dir", type=Path, help="checkout of ultralytics/yolov5, for its detect.py")
     parser.add_argument("--yolov5-weights", type=Path, help="weights of that project, of the same network")
     parser.add_argument("--out", type=Path, default=PROJECT / "bench/results")
     args = parser.parse_args(argv)
-    args.parts = [part for part in args.parts.split(",") if part]
-    if unknown := set(args.parts) - set(PARTS):
-        parser.error(f"parts: {', '.join(sorted(unknown))}; expected some of {', '.join(PARTS)}")
+    for name, known in (("parts", PARTS), ("contestants", CONTESTANTS)):
+        asked = [word for word in getattr(args, name).split(",") if word]
+        if unknown := set(asked) - set(known):
+            parser.error(f"{name}: {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
+        setattr(args, name, asked)
     if bool(args.yolov5_dir) != bool(args.yolov5_weights):
         parser.error("a checkout of ultralytics/yolov5 and weights of that project go together")
+    if args.weights.suffix not in (".pt", ".onnx"):
+        parser.error(f"weights: {args.weights}; expected a .pt or an .onnx")
+    if not args.yolov5_dir:
+        args.contestants = [name for name in args.contestants if name != "detect_py"]
+    if args.no_cluster:
+        args.contestants = [name for name in args.contestants if not name.startswith("ours")]
+    if args.weights.suffix == ".onnx" and (wrong := {"predict", "ray_data"} & set(args.contestants)):
+        # Ultralytics decodes the answers of an older network wrongly, without a word.
+        parser.error(f"contestants: {', '.join(sorted(wrong))} need a .pt; name others")
     return args
 
 
@@ -197,21 +213,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         return contestants.ours(job(count), name, mode, ours_weights, extra)
 
     def do_rounds() -> None:
-        runners: dict[str, Callable[[str], Shot]] = {
+        checkout = [path and path.absolute() for path in (args.yolov5_dir, args.yolov5_weights)]
+        known: dict[str, Callable[[str], Shot]] = {
             "forward": lambda name: contestants.forward(job(args.count), name),
             "predict": lambda name: contestants.predict(job(args.count), name),
+            "detect_py": lambda name: contestants.detect_py(job(args.count), name, *checkout),
+            "ray_data": lambda name: contestants.ray_data(job(args.count), name),
+            "ours_1": lambda name: ours(args.count, name, "single"),
+            "ours_2": lambda name: ours(args.count, name, "parallel"),
+            "ours_2_int8": lambda name: ours(args.count, name, "parallel", {"precision": "int8"}),
         }
-        if args.yolov5_dir:
-            checkout, weights = args.yolov5_dir.absolute(), args.yolov5_weights.absolute()
-            runners["detect_py"] = lambda name: contestants.detect_py(job(args.count), name, checkout, weights)
-        runners["ray_data"] = lambda name: contestants.ray_data(job(args.count), name)
-        if not args.no_cluster:
-            # Once before the clock counts: images, weights and code are then on the share, and the pace is known.
-            ours(args.count, f"{tag}-warm", "parallel")
-            runners["ours_1"] = lambda name: ours(args.count, name, "single")
-            runners["ours_2"] = lambda name: ours(args.count, name, "parallel")
+        runners = {name: known[name] for name in known if name in args.contestants}
+        for name in ("ours_2", "ours_2_int8"):
+            if name in runners:
+                # Once before the clock counts: images, model and code are then on the share, and the pace is known.
+                runners[name](f"{tag}-warm-{name.replace('_', '-')}")
         results.update(summarise(measure_rounds(runners, args.rounds, tag, clock)))
-        results["setup"]["rounds"] = len(results["measurements"]["forward"])
+        results["setup"]["rounds"] = min(len(shots) for shots in results["measurements"].values())
 
     def do_sizes() -> None:
         results["sizes"] = {}
@@ -241,8 +259,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part in args.parts:
             if part != "rounds" and args.no_cluster:
                 continue
-            if part != args.parts[0] and clock.left <= 60:
-                results["problems"].append(f"{part}: left out, the {args.minutes:g} minutes were over")
+            if part != args.parts[0] and clock.left < PARTS[part]:
+                results["problems"].append(
+                    f"{part}: left out, {clock.left:.0f} s were left of {args.minutes:g} minutes"
+                )
                 continue
             try:
                 steps[part]()

@@ -13,6 +13,7 @@ LABELS = {
     "ray_data": "(c) Ray Data, two actors",
     "ours_1": "(d) ours, 1 execute host",
     "ours_2": "(e) ours, 2 execute hosts",
+    "ours_2_int8": "(e) ours, 2 execute hosts, INT8",
 }
 """What the contestants are called, in the order in which they are shown."""
 

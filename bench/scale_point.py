@@ -1,9 +1,9 @@
-"""Scheduling scale, one point: plan, submit, run and collect so many chunks. Runs on the submit host.
+"""Scheduling scale, one point: plan, submit, run and collect so many chunks, in three steps.
 
-The detector is replaced by a sleep: ``/bin/sleep`` is all that a job runs. The records that jobs
-would have written are written here, between the jobs' end and the collection; that time counts for
-nothing. The jobs are watched for a limited time only, since a small machine starts a few a second;
-what is left is removed then, and the rate is that of what ran.
+``run`` on the submit host: the detector is replaced by a sleep, ``/bin/sleep`` is all that a job runs.
+The jobs are watched for a limited time only, since a small machine starts a few a second; what is left
+is removed then, and the rate is that of what ran. ``records`` writes what the jobs would have written,
+on the manager, whose disk it is: that time counts for nothing. ``collect`` on the submit host.
 """
 
 from __future__ import annotations
@@ -11,23 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 import resource
-import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo import fsio
-from yolo.layout import Run, image_key
+from yolo.layout import Run, image_key, plan_name
 from yolo.records import Detection, Entry, JobReport, Record, settings_digest
 
 LEG = "parallel"
 SETTINGS = {"conf": 0.25, "iou": 0.7, "imgsz": 640, "classes": [], "max_det": 300, "weights_id": "0" * 16}
-_WRITERS = 16
 SUBMIT = """\
 universe              = vanilla
 executable            = /bin/sleep
@@ -71,10 +68,8 @@ def write_records(run: Run, plan: str, chunks: int) -> None:
         report = JobReport(plan, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
         fsio.write_text(leg.job(plan, chunk), report.to_json())
 
-    # Creating files over NFS is waiting.
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        for _ in pool.map(write, range(chunks)):
-            pass
+    for number in range(chunks):
+        write(number)
 
 
 def timed(command: Sequence[str]) -> tuple[float, str]:
@@ -109,11 +104,11 @@ def watch(cluster: str, jobs: int, limit: float) -> dict[str, float | int]:
     return {"seconds": round(seconds, 2), "ended": jobs - left, "most_running": most}
 
 
-def measure(folder: Path, chunks: int, size: int, slots: int, sleep: float, limit: float) -> dict[str, Any]:
-    """Measure one point.
+def run_jobs(run: Run, chunks: int, size: int, slots: int, sleep: float, limit: float) -> dict[str, Any]:
+    """Make the run, plan it, submit the jobs and watch them.
 
     Args:
-        folder: For the run; must not exist, is removed afterwards.
+        run: Must not exist.
         chunks: Chunks, one job each.
         size: Images of a chunk.
         slots: Slots that the pool offers.
@@ -124,49 +119,66 @@ def measure(folder: Path, chunks: int, size: int, slots: int, sleep: float, limi
         subprocess.CalledProcessError: A command failed.
         OSError: A file can't be written.
     """
-    run = Run(folder)
-    try:
-        make_run(run, chunks * size)
-        python = [sys.executable, "-m"]
-        where = ["--run-dir", str(folder), "--leg", LEG]
-        seconds, text = timed([*python, "yolo.plan", *where, "--slots", str(slots), "--chunk-size", str(size)])
-        planned = json.loads(text)
-        point: dict[str, Any] = {
-            "detector": f"replaced by sleep {sleep:g} s",
-            "slots": slots,
-            "chunks": planned["chunks"],
-            "images": planned["images"],
-            "plan_seconds": round(seconds, 3),
-            "plan_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
-        }
-        submit = folder / "sleep.sub"
-        # HTCondor locks its log: not on NFS.
-        log = Path("/var/tmp") / f"{folder.name}.log"
-        submit.write_text(SUBMIT.format(sleep=sleep, folder=folder, log=log, queue=planned["queue"]))
-        seconds, text = timed(["condor_submit", "-terse", str(submit)])
-        point["submit_seconds"] = round(seconds, 3)
-        point["jobs"] = watch(text.split(".")[0].strip(), planned["chunks"], limit)
-        point["jobs"]["per_second"] = round(point["jobs"]["ended"] / point["jobs"]["seconds"], 2)
-        log.unlink(missing_ok=True)
-        write_records(run, planned["plan"], planned["chunks"])
-        point["collect_seconds"] = round(timed([*python, "yolo.collect", *where])[0], 3)
-        point["replan_seconds"] = round(timed([*python, "yolo.plan", *where, "--slots", str(slots)])[0], 3)
-        return point
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    make_run(run, chunks * size)
+    seconds, text = timed([*module("plan", run), "--slots", str(slots), "--chunk-size", str(size)])
+    planned = json.loads(text)
+    point: dict[str, Any] = {
+        "detector": f"replaced by sleep {sleep:g} s",
+        "slots": slots,
+        "chunks": planned["chunks"],
+        "images": planned["images"],
+        "plan_seconds": round(seconds, 3),
+        "plan_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+    }
+    submit = run.root / "sleep.sub"
+    # HTCondor locks its log: not on NFS.
+    log = Path("/var/tmp") / f"{run.run_id}.log"
+    submit.write_text(SUBMIT.format(sleep=sleep, folder=run.root, log=log, queue=planned["queue"]))
+    seconds, text = timed(["condor_submit", "-terse", str(submit)])
+    point["submit_seconds"] = round(seconds, 3)
+    point["jobs"] = watch(text.split(".")[0].strip(), planned["chunks"], limit)
+    point["jobs"]["per_second"] = round(point["jobs"]["ended"] / point["jobs"]["seconds"], 2)
+    log.unlink(missing_ok=True)
+    return point
+
+
+def collect(run: Run, slots: int) -> dict[str, float]:
+    """Merge the records, and plan again when all is done.
+
+    Raises:
+        subprocess.CalledProcessError: A command failed.
+    """
+    return {
+        "collect_seconds": round(timed(module("collect", run))[0], 3),
+        "replan_seconds": round(timed([*module("plan", run), "--slots", str(slots)])[0], 3),
+    }
+
+
+def module(name: str, run: Run) -> list[str]:
+    """Return the command line of a module of the package for a run."""
+    return [sys.executable, "-m", f"yolo.{name}", "--run-dir", str(run.root), "--leg", LEG]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print one point as JSON."""
+    """Do one step; print its figures as JSON."""
     parser = argparse.ArgumentParser(prog="bench.scale_point", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="run folder on the share, made and removed")
+    parser.add_argument("step", choices=("run", "records", "collect"))
+    parser.add_argument("--folder", type=Path, required=True, help="run folder on the share; new for the step run")
     parser.add_argument("--chunks", type=int, required=True)
     parser.add_argument("--size", type=int, default=1, help="images of a chunk")
     parser.add_argument("--slots", type=int, required=True)
     parser.add_argument("--sleep", type=float, default=1.0)
     parser.add_argument("--limit", type=float, default=30.0)
     args = parser.parse_args(argv)
-    print(json.dumps(measure(args.folder.absolute(), args.chunks, args.size, args.slots, args.sleep, args.limit)))
+    run = Run(args.folder.absolute())
+    found: dict[str, Any] = {}
+    if args.step == "run":
+        found = run_jobs(run, args.chunks, args.size, args.slots, args.sleep, args.limit)
+    elif args.step == "records":
+        write_records(run, plan_name(1), args.chunks)
+    else:
+        found = collect(run, args.slots)
+    print(json.dumps(found))
     return 0
 
 

@@ -141,14 +141,17 @@ def read_records(leg: Leg, keys: Iterable[str]) -> Iterator[Record | None]:
 
 def read_jobs(leg: Leg) -> list[JobReport]:
     """Return the reports of a leg's jobs by plan and chunk, except those that can't be read."""
-    reports = []
-    if leg.jobs_dir.is_dir():
-        for path in sorted(leg.jobs_dir.glob("p*.json")):
-            try:
-                reports.append(JobReport.from_json(path.read_bytes()))
-            except (OSError, ValueError):
-                continue
-    return reports
+
+    def read(path: Path) -> JobReport | None:
+        try:
+            return JobReport.from_json(path.read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    if not leg.jobs_dir.is_dir():
+        return []
+    with ThreadPoolExecutor(_READERS) as pool:
+        return [report for report in pool.map(read, sorted(leg.jobs_dir.glob("p*.json"))) if report is not None]
 
 
 def read_names(settings: dict[str, Any]) -> list[str]:

@@ -14,8 +14,9 @@ import os
 import re
 import shutil
 import sys
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -42,6 +43,7 @@ LONGEST_SECONDS = 300.0
 """A chunk's work lasts at most about this long: so long does a host that leaves the pool wait for its job."""
 
 _READERS = 8  # records read at once: on NFS most of the time is waiting for the server
+_CLOSERS = 8  # files closed at once: likewise, for it is closing that sends what was written
 _TODO, _DONE, _FAILED, _SKIPPED = range(4)
 
 
@@ -335,9 +337,18 @@ def make_plan(
 
 def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:
     todo = (line for line, state in zip(_read_lines(manifest), states, strict=True) if state in (_TODO, _FAILED))
-    for number, size in enumerate(sizes):
-        with open(folder / f"{chunk_name(number)}.jsonl", "wb") as file:
-            file.writelines(next(todo) for _ in range(size))
+    closing: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(_CLOSERS) as pool:
+        for number, size in enumerate(sizes):
+            file = open(folder / f"{chunk_name(number)}.jsonl", "wb")  # noqa: SIM115 - the pool closes it
+            try:
+                file.writelines(next(todo) for _ in range(size))
+            finally:
+                closing.append(pool.submit(file.close))
+            while len(closing) > 2 * _CLOSERS:
+                closing.popleft().result()
+        for closed in closing:
+            closed.result()
 
 
 def _last_plan(leg: Leg) -> int:

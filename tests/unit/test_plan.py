@@ -1,4 +1,5 @@
 import heapq
+import io
 import json
 import os
 from dataclasses import replace
@@ -315,6 +316,22 @@ def test_a_plan_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "_write_chunks", full)
     with pytest.raises(OSError, match="No space"):
         plan.make_plan(run, "parallel", 1)
+    assert os.listdir(run.leg("parallel").chunks) == []
+
+
+def test_a_chunk_that_is_refused_when_it_is_closed_leaves_nothing(tmp_path, monkeypatch):
+    run, _ = make_run(tmp_path, paths(40))
+
+    class Full(io.BytesIO):
+        def close(self):
+            raise OSError(28, "No space left on device")
+
+    def opened(path, mode="r"):
+        return Full() if str(path).endswith("c00003.jsonl") else open(path, mode)
+
+    monkeypatch.setattr(plan, "open", opened, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        plan.make_plan(run, "parallel", slots=2, chunk_size=1)
     assert os.listdir(run.leg("parallel").chunks) == []
 
 
