@@ -23,8 +23,8 @@ from . import contestants, pictures, plot, stats
 from .contestants import PROJECT, BenchError, Job, Shot
 
 SIZES = (10, 100, 1000)
-NAIVE_IMAGES = 40
-PARTS = {"rounds": 0, "sizes": 200, "naive": 80, "scale": 360}
+NAIVE_IMAGES = 30
+PARTS = {"rounds": 0, "sizes": 190, "naive": 50, "scale": 350}
 """What is measured, and the seconds that it takes here: it is not begun with less time left."""
 CONTESTANTS = tuple(plot.LABELS)
 VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
