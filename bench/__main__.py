@@ -23,8 +23,8 @@ from . import contestants, pictures, plot, stats
 from .contestants import PROJECT, BenchError, Job, Shot
 
 SIZES = (10, 100, 1000)
-NAIVE_IMAGES = 40
-PARTS = {"rounds": 0, "sizes": 200, "naive": 80, "scale": 360}
+NAIVE_IMAGES = 30
+PARTS = {"rounds": 0, "sizes": 190, "naive": 50, "scale": 350}
 """What is measured, and the seconds that it takes here: it is not begun with less time left."""
 CONTESTANTS = tuple(plot.LABELS)
 VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
@@ -111,6 +111,7 @@ def summarise(shots: dict[str, list[Shot]]) -> dict[str, Any]:
     pairs = {
         "speed_up_2_hosts": ("ours_2", "ours_1"),
         "ours_2_of_limit": ("ours_2", "forward"),
+        "ours_2_of_hosts_limit": ("ours_2", "forward_hosts"),
         "int8_to_fp32": ("ours_2_int8", "ours_2"),
         "ours_2_to_predict": ("ours_2", "predict"),
         "ours_2_to_detect_py": ("ours_2", "detect_py"),
@@ -182,7 +183,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if not args.yolov5_dir:
         args.contestants = [name for name in args.contestants if name != "detect_py"]
     if args.no_cluster:
-        args.contestants = [name for name in args.contestants if not name.startswith("ours")]
+        args.contestants = [name for name in args.contestants if not name.startswith(("ours", "forward_hosts"))]
+    if "forward_hosts" in args.contestants and "ours_2" not in args.contestants:
+        parser.error("contestant forward_hosts takes model and images of a run of ours_2: name that too")
     if args.weights.suffix == ".onnx" and (wrong := {"predict", "ray_data"} & set(args.contestants)):
         # Ultralytics decodes the answers of an older network wrongly, without a word.
         parser.error(f"contestants: {', '.join(sorted(wrong))} need a .pt; name others")
@@ -216,6 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         checkout = [path and path.absolute() for path in (args.yolov5_dir, args.yolov5_weights)]
         known: dict[str, Callable[[str], Shot]] = {
             "forward": lambda name: contestants.forward(job(args.count), name),
+            "forward_hosts": lambda name: contestants.forward_hosts(job(args.count), name, f"{tag}-warm-ours-2"),
             "predict": lambda name: contestants.predict(job(args.count), name),
             "detect_py": lambda name: contestants.detect_py(job(args.count), name, *checkout),
             "ray_data": lambda name: contestants.ray_data(job(args.count), name),
@@ -264,10 +268,12 @@ def main(argv: Sequence[str] | None = None) -> int:
                     f"{part}: left out, {clock.left:.0f} s were left of {args.minutes:g} minutes"
                 )
                 continue
+            start = time.monotonic()
             try:
                 steps[part]()
             except (BenchError, OSError, ValueError, KeyError) as error:
                 results["problems"].append(f"{part}: {type(error).__name__}: {error}")
+            results["setup"].setdefault("seconds", {})[part] = round(time.monotonic() - start)
             write(results, args.out)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -123,6 +123,36 @@ def forward(job: Job, name: str) -> Shot:
     return Shot(float(said["seconds"]), int(said["images"]), seconds, said)
 
 
+def forward_hosts(job: Job, name: str, run_id: str) -> Shot:
+    """(a) The same inside the execute hosts, all at once, with model, engine and images of a run of ours.
+
+    Args:
+        job: The job.
+        name: Of the measurement.
+        run_id: The run, done before.
+    """
+    out = job.scratch / f"{name}.json"
+    passes = -(-job.count // 2)
+    values = {
+        "bench_metrics": job.scratch / "results" / run_id / "metrics.json",
+        "bench_passes": passes,
+        "bench_imgsz": job.imgsz,
+        "bench_out": out,
+    }
+    command: list[str | Path] = [PROJECT / ".venv/bin/ansible-playbook", "bench/forward.yml"]
+    for key, value in values.items():
+        command += ["-e", f"{key}={value}"]
+    seconds, _ = run(command, job.log)
+    return from_hosts(json.loads(out.read_text()), seconds)
+
+
+def from_hosts(hosts: Sequence[Mapping[str, Any]], command_seconds: float) -> Shot:
+    """Return the measurement of hosts that worked side by side: their images/s add up."""
+    images = sum(int(host["images"]) for host in hosts)
+    rate = sum(int(host["images"]) / float(host["seconds"]) for host in hosts)
+    return Shot(images / rate, images, command_seconds, {"hosts": list(hosts)})
+
+
 def predict(job: Job, name: str) -> Shot:
     """(b) ``yolo predict`` of ultralytics, one process, as people type it."""
     out = job.scratch / name

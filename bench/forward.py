@@ -27,14 +27,16 @@ def share(total: int, parts: int) -> list[int]:
     return [size + (number < larger) for number in range(parts)]
 
 
-def _work(core: int, model_dir: Path, images: list[Path], passes: int, imgsz: int, gate: Barrier, out: Queue) -> None:
+def _work(
+    core: int, model_dir: Path, engine_name: str, images: list[Path], passes: int, imgsz: int, gate: Barrier, out: Queue
+) -> None:
     os.sched_setaffinity(0, {core})
     from yolo.images import read_image
     from yolo.letterbox import letterbox, to_tensor
     from yolo.model import load_engine, load_info
 
     info = load_info(model_dir)
-    engine = load_engine(model_dir, info, threads=1)
+    engine = load_engine(model_dir, info, threads=1, engine=engine_name)
     size = info.input_size(imgsz)
     tensors = [
         to_tensor(letterbox(read_image(path), size, rectangular=engine.dynamic, stride=info.stride)) for path in images
@@ -48,12 +50,16 @@ def _work(core: int, model_dir: Path, images: list[Path], passes: int, imgsz: in
     out.put((start, time.monotonic(), engine.versions()))
 
 
-def measure(model_dir: Path, images: Sequence[Path], imgsz: int, cores: Sequence[int]) -> dict[str, object]:
-    """Run one forward pass for each image, on all cores at once.
+def measure(
+    model_dir: Path, engine: str, images: Sequence[Path], count: int, imgsz: int, cores: Sequence[int]
+) -> dict[str, object]:
+    """Run so many forward passes, on all cores at once.
 
     Args:
-        model_dir: What ``yolo.prepare`` made.
-        images: The images; each process takes its share of them.
+        model_dir: What ``yolo.prepare`` made for the engine.
+        engine: One of ``yolo.model.ENGINES``.
+        images: The images, taken round and round; each process takes its share of them.
+        count: Passes of all processes together.
         imgsz: Side of the input, pixels.
         cores: Numbers of the processors.
 
@@ -63,9 +69,9 @@ def measure(model_dir: Path, images: Sequence[Path], imgsz: int, cores: Sequence
     context = multiprocessing.get_context("spawn")
     gate, out = context.Barrier(len(cores)), context.Queue()
     workers = []
-    for index, (core, passes) in enumerate(zip(cores, share(len(images), len(cores)), strict=True)):
+    for index, (core, passes) in enumerate(zip(cores, share(count, len(cores)), strict=True)):
         own = list(images[index :: len(cores)])[:DIFFERENT]
-        workers.append(context.Process(target=_work, args=(core, model_dir, own, passes, imgsz, gate, out)))
+        workers.append(context.Process(target=_work, args=(core, model_dir, engine, own, passes, imgsz, gate, out)))
         workers[-1].start()
     results = []
     while len(results) < len(workers):
@@ -79,18 +85,21 @@ def measure(model_dir: Path, images: Sequence[Path], imgsz: int, cores: Sequence
     for worker in workers:
         worker.join()
     seconds = max(end for _, end, _ in results) - min(start for start, _, _ in results)
-    return {"images": len(images), "seconds": seconds, "cores": len(cores), "versions": results[0][2]}
+    return {"images": count, "seconds": seconds, "cores": len(cores), "versions": results[0][2]}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the measurement as JSON."""
     parser = argparse.ArgumentParser(prog="bench.forward", description=__doc__)
     parser.add_argument("--model", type=Path, required=True, help="folder that yolo.prepare made")
+    parser.add_argument("--engine", default="openvino")
     parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--passes", type=int, help="default: one for each image")
     parser.add_argument("--imgsz", type=int, required=True)
     args = parser.parse_args(argv)
     images = sorted(args.images.iterdir())
-    print(json.dumps(measure(args.model, images, args.imgsz, sorted(os.sched_getaffinity(0)))))
+    cores = sorted(os.sched_getaffinity(0))
+    print(json.dumps(measure(args.model, args.engine, images, args.passes or len(images), args.imgsz, cores)))
     return 0
 
 

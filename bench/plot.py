@@ -8,6 +8,7 @@ from typing import Any
 
 LABELS = {
     "forward": "(a) forward passes only: the limit",
+    "forward_hosts": "(a) the same inside the two execute hosts",
     "predict": "(b) yolo predict",
     "detect_py": "(b) detect.py of yolov5",
     "ray_data": "(c) Ray Data, two actors",

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo import fsio
+from yolo.journal import Journal
 from yolo.layout import Run, image_key, plan_name
 from yolo.records import Detection, Entry, JobReport, Record, settings_digest
 
@@ -60,11 +61,10 @@ def write_records(run: Run, plan: str, chunks: int) -> None:
     def write(number: int) -> None:
         chunk = f"c{number:05d}"
         entries = [Entry.from_json(line) for line in leg.chunk(plan, chunk).read_bytes().splitlines()]
-        for entry in entries:
-            record = replace(
-                blank, key=entry.key, path=entry.path, size=entry.size, mtime_ns=entry.mtime_ns, job=f"{plan}-{chunk}"
-            )
-            fsio.write_text(leg.record(entry.key), record.to_json())
+        with Journal(leg, plan, chunk) as journal:
+            for entry in entries:
+                file = {"key": entry.key, "path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns}
+                journal.add(replace(blank, **file, job=f"{plan}-{chunk}"))
         report = JobReport(plan, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
         fsio.write_text(leg.job(plan, chunk), report.to_json())
 

@@ -12,18 +12,18 @@ import io
 import os
 import sys
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import __version__, cost, fsio, layout, manifest, pace
 from .errors import YoloError, one_line, run_cli
+from .journal import read_records
 from .latency import Latencies, total_ms
 from .layout import LEGS, Leg, Run
+from .overlap import overlapped
 from .plan import read_digest, read_settings, run_at
 from .records import STAGES, Entry, JobReport, Record
 
@@ -33,8 +33,6 @@ EXIT_MISSING = 3
 SHOWN = 10
 """Failures that the summary on standard output names."""
 
-_READERS = 8  # records read at once: on NFS most of the time is waiting for the server
-_BATCH = 64
 _CSV_COLUMNS = (
     "path",
     "status",
@@ -107,38 +105,6 @@ def image_ids(entries: Sequence[Entry]) -> list[int]:
     return [e.index + 1 for e in entries]
 
 
-def read_records(leg: Leg, keys: Iterable[str]) -> Iterator[Record | None]:
-    """Yield the record of each key, in order; None where there is none that can be read."""
-    # Listing a folder makes an NFS client ask the server what is new in it; without that, a
-    # record that was not there a moment ago may stay invisible for half a minute.
-    there: set[str] = set()
-    if leg.records_dir.is_dir():
-        with os.scandir(leg.records_dir) as scan:
-            for folder in scan:
-                if folder.is_dir():
-                    there.update(os.listdir(folder.path))
-
-    def read(key: str) -> Record | None:
-        path = leg.record(key)
-        if path.name not in there:
-            return None
-        try:
-            return Record.from_json(path.read_bytes())
-        except (OSError, ValueError):
-            return None
-
-    remaining = iter(keys)
-    batches = iter(lambda: list(islice(remaining, _BATCH)), [])
-    with ThreadPoolExecutor(_READERS) as pool:
-        waiting: deque[Future[list[Record | None]]] = deque()
-        for batch in batches:
-            waiting.append(pool.submit(lambda keys: [read(key) for key in keys], batch))
-            if len(waiting) > _READERS:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-
-
 def read_jobs(leg: Leg) -> list[JobReport]:
     """Return the reports of a leg's jobs by plan and chunk, except those that can't be read."""
 
@@ -150,8 +116,7 @@ def read_jobs(leg: Leg) -> list[JobReport]:
 
     if not leg.jobs_dir.is_dir():
         return []
-    with ThreadPoolExecutor(_READERS) as pool:
-        return [report for report in pool.map(read, sorted(leg.jobs_dir.glob("p*.json"))) if report is not None]
+    return [report for report in overlapped(read, sorted(leg.jobs_dir.glob("p*.json"))) if report is not None]
 
 
 def read_names(settings: dict[str, Any]) -> list[str]:

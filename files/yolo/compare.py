@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from . import amdahl, fsio, manifest
-from .collect import read_records
 from .errors import YoloError, run_cli
+from .journal import read_records
 from .layout import Leg, Run
 from .plan import run_at
 from .records import Detection, Record

@@ -5,10 +5,11 @@
     python -m yolo.detect --run-dir <share>/runs/<run_id> --leg parallel --chunk p001/c00003
 
 For each image: read, infer, draw; then write the annotated image, the label file and, last, the
-record. A record therefore proves that the other two are whole, and a job that starts again goes on
-after the last record. An image that cannot be used gets a record with the reason, and the job goes
-on. One thread reads ahead, one infers, one draws and writes: over NFS reading and creating files is
-waiting, not work. After a crash the job does one image after the other, to tell whose fault it is.
+record, into the journal of this attempt. A record therefore proves that the other two are whole, and
+a job that starts again goes on after the last record. An image that cannot be used gets a record with
+the reason, and the job goes on. One thread reads ahead, one infers, one draws and writes: over NFS
+reading and creating files is waiting, not work. After a crash the job does one image after the other,
+to tell whose fault it is.
 
 Ultralytics is never imported, and torch only as the engine: the process must start quickly.
 """
@@ -39,10 +40,11 @@ import numpy as np
 from . import __version__, draw, fsio, nms
 from .errors import YoloError, one_line, run_cli
 from .images import DEFAULT_MAX_PIXELS, BadImage, count_pixels, decode_image, read_file
+from .journal import Journal
 from .layout import LEGS, Leg, Run
 from .letterbox import letterbox, scale_boxes, to_tensor
 from .model import Engine, ModelInfo, cpu_model, load_engine, load_info
-from .plan import read_digest, read_settings
+from .plan import read_digest, read_done, read_settings
 from .records import Detection, Entry, JobReport, Progress, Record
 
 HEARTBEAT_SECONDS = 1.0
@@ -346,7 +348,7 @@ def label_text(found: nms.Detections, width: int, height: int) -> str:
     return "".join(line + "\n" for line in lines)
 
 
-def write_output(leg: Leg, output: Output) -> Record:
+def write_output(leg: Leg, journal: Journal, output: Output) -> Record:
     """Write an image's results, the record last.
 
     Returns:
@@ -375,7 +377,7 @@ def write_output(leg: Leg, output: Output) -> Record:
                 path.unlink()
     write_ms = round((time.perf_counter() - start) * 1000, 3)
     record = replace(record, times=record.times | {"write_ms": write_ms})
-    fsio.write_text(leg.record(entry.key), record.to_json())
+    journal.add(record)
     return record
 
 
@@ -641,14 +643,6 @@ def read_chunk(path: Path) -> list[Entry]:
         raise YoloError(f"the chunk is damaged: {error}", path) from error
 
 
-def is_done(leg: Leg, entry: Entry, digest: str) -> bool:
-    """Whether an earlier attempt left a good record of that very file under these settings."""
-    try:
-        return Record.from_json(leg.record(entry.key).read_bytes()).matches(entry, digest)
-    except (FileNotFoundError, ValueError):
-        return False
-
-
 def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) -> int:
     """Do the work of one job.
 
@@ -676,9 +670,11 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
     tally = Tally(leg.progress(plan, chunk), len(entries), slot.host)
     with _Termination() as termination, _share_errors(leg):
         tally.beat(now=True)
+        journal = Journal(leg, plan, chunk)
+        done = read_done(journal.earlier, digest)
         todo = []
         for entry in entries:
-            if is_done(leg, entry, digest):
+            if done.has(entry):
                 tally.add(None)
             else:
                 todo.append(entry)
@@ -713,13 +709,14 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                 )
                 for entry in todo
             ]
-            # From here on only the writer's thread touches the tally.
-            work_through(
-                items,
-                Steps(settings, detector, info.names, notes),
-                lambda output: tally.add(write_output(leg, output)),
-                lambda: termination.asked,
-            )
+            with journal:
+                # From here on only the writer's thread touches the journal and the tally.
+                work_through(
+                    items,
+                    Steps(settings, detector, info.names, notes),
+                    lambda output: tally.add(write_output(leg, journal, output)),
+                    lambda: termination.asked,
+                )
             ended = time.time()
             tally.beat(now=True)
             if tally.done < len(entries):

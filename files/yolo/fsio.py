@@ -26,14 +26,15 @@ def temp_path(path: str | os.PathLike[str]) -> Path:
 
 
 def _open_temp(path: Path) -> tuple[Path, BinaryIO]:
-    # "xb" and not mkstemp: the mode must follow the umask, since other hosts read the file.
+    # Not mkstemp: the mode must follow the umask, since other hosts read the file. Not "xb": the name is
+    # random enough, and after an exclusive creation an NFS client has to set the file's dates, a round trip.
     temp = temp_path(path)
     try:
-        return temp, open(temp, "xb")
+        return temp, open(temp, "wb")
     except FileNotFoundError:
         # Only now: looking for the directory before each write would be a round trip on NFS.
         temp.parent.mkdir(parents=True, exist_ok=True)
-        return temp, open(temp, "xb")
+        return temp, open(temp, "wb")
 
 
 @contextmanager

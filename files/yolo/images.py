@@ -8,19 +8,16 @@ many pixels would it unfold to?
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from .errors import BadImage, one_line
-
-if TYPE_CHECKING:
-    import os
 
 #: Largest picture decoded unless the run says otherwise: 100 megapixels are 300 MB of BGR bytes.
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -67,7 +64,8 @@ def read_file(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIX
     limit = max_pixels * _MAX_BYTES_PER_PIXEL + _HEADER_ALLOWANCE
     try:
         with open(path, "rb") as file:
-            data = file.read(limit + 1)
+            # Asked for `limit` at once, Python would take as much memory first.
+            data = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
     except FileNotFoundError as error:
         raise BadImage("unreadable: the file vanished after the run was planned") from error
     except IsADirectoryError as error:

@@ -116,12 +116,12 @@ class Leg:
 
     @property
     def records_dir(self) -> Path:
-        """Directory of the records, in 256 directories by the first two digits of the key."""
+        """Directory of the records, see ``journal``."""
         return self.root / "records"
 
-    def record(self, key: str) -> Path:
-        """The record of one image, a ``records.Record``."""
-        return self.records_dir / key[:2] / f"{key}.json"
+    def records(self, plan: str, chunk: str, attempt: int) -> Path:
+        """The journal of an attempt at a chunk, counted from 1: a ``records.Record`` a line."""
+        return self.records_dir / f"{plan}-{chunk}-{attempt}.jsonl"
 
     @property
     def images_dir(self) -> Path:

@@ -14,19 +14,19 @@ import os
 import re
 import shutil
 import sys
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO
 
 from . import fsio
 from .errors import YoloError, run_cli
+from .journal import find_records, journals
 from .layout import LEGS, Leg, Run, chunk_name, plan_name
+from .overlap import overlapped
 from .pace import DEFAULT, Pace, recall
-from .records import Record, settings_digest
+from .records import JSON_STRING, Entry, settings_digest
 
 STARTS_HIDDEN = 3
 """A chunk's work lasts at least so many starts of a job.
@@ -42,8 +42,6 @@ FIRST_SHARE = 3
 LONGEST_SECONDS = 300.0
 """A chunk's work lasts at most about this long: so long does a host that leaves the pool wait for its job."""
 
-_READERS = 8  # records read at once: on NFS most of the time is waiting for the server
-_CLOSERS = 8  # files closed at once: likewise, for it is closing that sends what was written
 _TODO, _DONE, _FAILED, _SKIPPED = range(4)
 
 
@@ -83,6 +81,10 @@ class Done:
 
     good: dict[bytes, int]
     failed: dict[bytes, int]
+
+    def has(self, entry: Entry) -> bool:
+        """Whether there is a good record of that very file."""
+        return self.good.get(_key(entry.key)) == _fingerprint(entry.size, entry.mtime_ns)
 
 
 def chunk_sizes(images: int, slots: int, pace: Pace = DEFAULT, chunk_size: int | None = None) -> list[int]:
@@ -141,73 +143,27 @@ def _even(images: int, count: int) -> list[int]:
     return [size + 1] * larger + [size] * (count - larger)
 
 
-def read_done(leg: Leg, digest: str) -> Done:
-    """Read all records of a leg in one pass over their directories.
+def read_done(paths: Iterable[Path], digest: str) -> Done:
+    """Read what journals say, oldest first.
 
-    A record that can't be read counts as none: its image is done again.
-    """
-    done = Done({}, {})
-    try:
-        with os.scandir(leg.records_dir) as scan:
-            folders = [item.path for item in scan if item.is_dir()]
-    except FileNotFoundError:
-        return done
-    with ThreadPoolExecutor(_READERS) as pool:
-        for records in pool.map(_read_folder, folders):
-            for record in records:
-                if record.settings_digest == digest:
-                    kept = done.failed if record.failed else done.good
-                    kept[_key(record.key)] = _fingerprint(record.size, record.mtime_ns)
-    return done
-
-
-def _read_folder(folder: str) -> list[_Seen]:
-    seen = []
-    with os.scandir(folder) as scan:
-        items = [(item.name, item.path) for item in scan]
-    for name, path in items:
-        if name.startswith(fsio.TEMP_PREFIX):
-            continue
-        try:
-            with open(path, "rb") as file:
-                record = parse_record(file.read())
-        except (OSError, ValueError):
-            continue
-        if name == f"{record.key}.json":
-            seen.append(record)
-    return seen
-
-
-_STRING = rb'"[^"\\]*(?:\\.[^"\\]*)*"'
-_NUMBERS = rb"[-\d.eE+,\[\]]*"
-_RECORD = re.compile(
-    rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
-    rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\]*\},'
-    rb'"host":%b,"slot":%b,"job":%b(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
-    % (_STRING, _NUMBERS, _STRING, _STRING, _STRING, _STRING)
-)
-
-
-class _Seen(NamedTuple):
-    key: str
-    size: int
-    mtime_ns: int
-    settings_digest: str
-    failed: bool
-
-
-def parse_record(text: bytes) -> _Seen:
-    """Return what planning needs to know of a record.
+    Args:
+        paths: The journals.
+        digest: Settings digest of the run; the records of others do not count.
 
     Raises:
-        ValueError: The text is not a record, e.g. because it is cut short.
+        OSError: A journal can't be read.
     """
-    # Good records as this package writes them, without building their detections.
-    if match := _RECORD.fullmatch(text):
-        key, size, mtime_ns, digest = match.groups()
-        return _Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False)
-    record = Record.from_json(text)
-    return _Seen(record.key, record.size, record.mtime_ns, record.settings_digest, record.error is not None)
+    done = Done({}, {})
+    for found in overlapped(lambda path: [seen for seen, _ in find_records(path)], paths):
+        for record in found:
+            key = _key(record.key)
+            # The newest counts, also if it is of other settings: its results have replaced the older ones.
+            done.good.pop(key, None)
+            done.failed.pop(key, None)
+            if record.settings_digest == digest:
+                kept = done.failed if record.failed else done.good
+                kept[key] = _fingerprint(record.size, record.mtime_ns)
+    return done
 
 
 def _key(key: str) -> bytes:
@@ -254,7 +210,7 @@ def classify(manifest: Path, done: Done) -> bytearray:
 
 _LINE = re.compile(
     rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
-    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (_STRING, _STRING, _STRING)
+    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (JSON_STRING, JSON_STRING, JSON_STRING)
 )
 
 
@@ -297,7 +253,7 @@ def make_plan(
     """
     leg = run.leg(leg_name)
     fresh = dry_run and not run.settings.exists()
-    states = classify(run.manifest, Done({}, {}) if fresh else read_done(leg, read_digest(run)))
+    states = classify(run.manifest, Done({}, {}) if fresh else read_done(journals(leg), read_digest(run)))
     images = states.count(_TODO) + states.count(_FAILED)
     pace = DEFAULT if fresh else recall(run, read_settings(run))
     sizes = chunk_sizes(images, slots, pace, chunk_size)
@@ -337,18 +293,20 @@ def make_plan(
 
 def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:
     todo = (line for line, state in zip(_read_lines(manifest), states, strict=True) if state in (_TODO, _FAILED))
-    closing: deque[Future[None]] = deque()
-    with ThreadPoolExecutor(_CLOSERS) as pool:
+
+    def written() -> Iterator[BinaryIO]:
         for number, size in enumerate(sizes):
-            file = open(folder / f"{chunk_name(number)}.jsonl", "wb")  # noqa: SIM115 - the pool closes it
+            file = open(folder / f"{chunk_name(number)}.jsonl", "wb")  # noqa: SIM115 - closed by whom it is for
             try:
                 file.writelines(next(todo) for _ in range(size))
-            finally:
-                closing.append(pool.submit(file.close))
-            while len(closing) > 2 * _CLOSERS:
-                closing.popleft().result()
-        for closed in closing:
-            closed.result()
+            except BaseException:
+                file.close()
+                raise
+            yield file
+
+    # It is closing that sends to an NFS server what was written, and waits for it.
+    for _ in overlapped(lambda file: file.close(), written()):
+        pass
 
 
 def _last_plan(leg: Leg) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
@@ -137,14 +138,43 @@ class Record:
             raise ValueError(f"not a record: detections: {error}") from None
         return _build(cls, value)
 
-    def matches(self, entry: Entry, digest: str) -> bool:
-        """Whether this is a good result for that very file under those settings."""
-        return (
-            self.error is None
-            and self.settings_digest == digest
-            and self.size == entry.size
-            and self.mtime_ns == entry.mtime_ns
-        )
+
+JSON_STRING = rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"'
+"""Pattern of a string in JSON."""
+
+_NUMBERS = rb"[-\d.eE+,\[\]]*"
+_RECORD = re.compile(
+    rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
+    rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\\x00-\x1f]*\},'
+    rb'"host":%b,"slot":%b,"job":%b(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
+    % (JSON_STRING, _NUMBERS, JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING)
+)
+
+
+class Seen(NamedTuple):
+    """What is asked of a record when nobody asks for its detections, see :class:`Record`."""
+
+    key: str
+    size: int
+    mtime_ns: int
+    settings_digest: str
+    failed: bool
+
+
+def parse_record(text: bytes) -> Seen:
+    """Return what tells whether a record counts, several times as fast as :meth:`Record.from_json`.
+
+    Raises:
+        ValueError: The text is not a record, e.g. because it is cut short.
+    """
+    # Good records as this package writes them, without building their detections.
+    if match := _RECORD.fullmatch(text):
+        key, size, mtime_ns, digest = match.groups()
+        return Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False)
+    record = Record.from_json(text)
+    if not re.fullmatch("[0-9a-f]{16}", str(record.key)):
+        raise ValueError(f"not a record: key {record.key!r}")
+    return Seen(record.key, record.size, record.mtime_ns, record.settings_digest, record.error is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,9 +140,11 @@ def read(path: Path) -> Detections:
 def read_records(folder: Path) -> Detections:
     """Read the records of a leg; a failed image is None."""
     found: Detections = {}
-    for path in folder.rglob("[0-9a-f]*.json"):
-        record = json.loads(path.read_bytes())
-        found[record["path"]] = record["detections"] if record["error"] is None else None
+    # Plan, chunk, attempt: the newest record counts.
+    for path in sorted(folder.glob("p*.jsonl"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.stem)]):
+        for line in path.read_bytes().splitlines():
+            record = json.loads(line)
+            found[record["path"]] = record["detections"] if record["error"] is None else None
     return found
 
 

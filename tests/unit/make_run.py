@@ -56,7 +56,10 @@ def put_record(leg: Leg, item: Entry, **changes: Any) -> Record:
         "job": "p001-c00000",
     }
     record = Record(**{**values, **changes})
-    fsio.write_text(leg.record(item.key), record.to_json())
+    path = leg.records(*record.job.split("-"), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="ascii") as journal:
+        journal.write(record.to_json() + "\n")
     return record
 
 

@@ -96,6 +96,19 @@ def test_a_command_that_fails_is_named(tmp_path):
     assert contestants.last_json(text) == {"a": 1}
 
 
+def test_hosts_side_by_side_add_up():
+    shot = contestants.from_hosts([{"images": 100, "seconds": 5.0}, {"images": 100, "seconds": 10.0}], 20.0)
+    assert shot.rate == pytest.approx(30.0)
+    assert (shot.images, shot.command_seconds) == (200, 20.0)
+
+
+def test_the_hosts_limit_needs_a_run(capsys):
+    with pytest.raises(SystemExit):
+        bench.parse(["--images", "x", "--contestants", "forward_hosts,ours_1"])
+    assert "name that too" in capsys.readouterr().err
+    assert bench.parse(["--images", "x", "--no-cluster"]).contestants == ["forward", "predict", "ray_data"]
+
+
 def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
     called = []
 

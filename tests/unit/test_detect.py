@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ from yolo.detect import (
     to_detections,
 )
 from yolo.errors import BadImage, YoloError
+from yolo.journal import Journal, read_records
 from yolo.layout import Leg, Run, Share, image_key
 from yolo.model import EmbeddedNms, load_engine, load_info
 from yolo.records import Detection, Entry, JobReport, Progress, Record, settings_digest
@@ -100,7 +102,9 @@ class Job:
         return detect.main(self.arguments)
 
     def record(self, path: str) -> Record:
-        return Record.from_json(self.leg.record(image_key(path)).read_bytes())
+        (record,) = read_records(self.leg, [image_key(path)])
+        assert record is not None, f"no record of {path}"
+        return record
 
     @property
     def report(self) -> JobReport:
@@ -260,7 +264,8 @@ def test_a_job_leaves_a_record_a_label_file_and_a_picture_for_each_image(tmp_pat
     assert (record.width, record.height, record.error) == (160, 120, None)
     entry = job.entries[0]
     assert (record.key, record.path, record.size) == (entry.key, "a.png", entry.size)
-    assert record.matches(entry, settings_digest(job.settings))
+    assert (record.size, record.mtime_ns) == (entry.size, entry.mtime_ns)
+    assert record.settings_digest == settings_digest(job.settings)
     assert (record.job, record.host) == ("p001-c00000", os.uname().nodename)
     assert list(record.times) == ["read_ms", "infer_ms", "draw_ms", "write_ms"]
     assert all(value > 0 for value in record.times.values())
@@ -404,47 +409,58 @@ def test_a_second_attempt_does_nothing_again(tmp_path):
     before = job.state()
     assert job.work() == 0
     assert job.state() == before
-    assert len(before) == 6
+    assert len(before) == 5
     assert (job.progress.done, job.report.images) == (2, 2)
 
 
+def rewrite(job: Job, change: Callable[[str], str]) -> None:
+    """Change the record of a.png where it stands; its journal keeps its date."""
+    path = job.leg.records(job.plan, job.chunk, 1)
+    dates = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(change(line) if '"path":"a.png"' in line else line for line in lines))
+    os.utime(path, ns=dates)
+
+
 def cut(job: Job) -> None:
-    path = job.leg.record(image_key("a.png"))
-    path.write_bytes(path.read_bytes()[:-10])
+    rewrite(job, lambda line: line[:-10])
+
+
+def zeros(job: Job) -> None:
+    rewrite(job, lambda line: line[:60] + "\0" * 40 + line[100:])
 
 
 def lose(job: Job) -> None:
-    job.leg.record(image_key("a.png")).unlink()
+    rewrite(job, lambda _: "")
 
 
 def fail(job: Job) -> None:
-    record = replace(job.record("a.png"), error="truncated", detections=())
-    fsio.write_text(job.leg.record(record.key), record.to_json())
+    rewrite(job, lambda _: replace(job.record("a.png"), error="truncated", detections=()).to_json() + "\n")
 
 
 def change_file(job: Job) -> None:
-    job.entries[0] = job.put(0, "a.png", png(picture(120, 160, ((0, 0, 40, 40), GREEN))))
+    job.entries[1] = job.put(1, "a.png", png(picture(120, 160, ((0, 0, 40, 40), GREEN))))
     job.write_chunk()
 
 
 def change_settings(job: Job) -> None:
-    path = job.leg.record(image_key("a.png"))
-    fsio.write_text(path, replace(job.record("a.png"), settings_digest="0" * 16).to_json())
+    rewrite(job, lambda _: replace(job.record("a.png"), settings_digest="0" * 16).to_json() + "\n")
 
 
-@pytest.mark.parametrize("spoil", [cut, lose, fail, change_file, change_settings])
+@pytest.mark.parametrize("spoil", [cut, zeros, lose, fail, change_file, change_settings])
 def test_what_has_no_good_record_is_done_again_and_nothing_else(tmp_path, spoil):
-    job = Job(tmp_path, {"a.png": png(PHOTO), "b.png": png(PHOTO)})
+    # The last, so that a record that is cut short takes no other with it.
+    job = Job(tmp_path, {"b.png": png(PHOTO), "a.png": png(PHOTO)})
     job.work()
     before = job.state()
     spoil(job)
     assert job.work() == 0
     after = job.state()
-    key = image_key("a.png")
-    expected = {f"records/{key[:2]}/{key}.json", "images/a.png", "labels/a.png.txt"}
-    assert {name for name in after if after[name] != before[name]} == expected
-    record = job.record("a.png")
-    assert record.matches(job.entries[0], settings_digest(job.settings))
+    expected = {"records/p001-c00000-2.jsonl", "images/a.png", "labels/a.png.txt"}
+    assert {name for name in after if after[name] != before.get(name)} == expected
+    record, entry = job.record("a.png"), job.entries[1]
+    assert (record.error, record.size, record.mtime_ns) == (None, entry.size, entry.mtime_ns)
+    assert record.settings_digest == settings_digest(job.settings)
     assert found(record) == ([(1, [0, 0, 40, 40])] if spoil is change_file else PHOTO_FOUND)
 
 
@@ -474,11 +490,19 @@ def test_results_appear_whole_and_the_record_last(tmp_path, monkeypatch):
         assert Path(temp).stat().st_size > 0
         replace_file(temp, path)
 
+    recorded = []
+    add = Journal.add
+
+    def look_back(journal, record):
+        recorded.append({name for name, _ in renames if not name.startswith("progress/")})
+        add(journal, record)
+
     monkeypatch.setattr(os, "replace", look)
+    monkeypatch.setattr(Journal, "add", look_back)
     assert job.work() == 0
-    key = image_key("b/a.png")
     done = [name for name, beside in renames if beside and not name.startswith("progress/")]
-    assert done == ["images/b/a.png", "labels/b/a.png.txt", f"records/{key[:2]}/{key}.json", "jobs/p001-c00000.json"]
+    assert done == ["images/b/a.png", "labels/b/a.png.txt", "jobs/p001-c00000.json"]
+    assert recorded == [set(done[:2])]
     assert list(job.leg.root.rglob(".tmp-*")) == []
 
 
@@ -498,13 +522,36 @@ def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch
         job.work()
     assert sorted(p.name for p in job.leg.images_dir.iterdir()) == ["0.png", "1.png"]
     assert found(job.record("1.png")) == PHOTO_FOUND
-    assert not job.leg.record(image_key("2.png")).exists()
+    assert list(read_records(job.leg, [image_key("2.png")])) == [None]
     assert not job.leg.job("p001", "c00000").exists()
     before = job.state()
     monkeypatch.setattr(os, "replace", replace_file)
     assert job.work() == 0
     assert job.report.images == 5
     assert before.items() <= job.state().items()
+
+
+def test_a_share_that_fills_up_in_the_journal_stops_the_job_and_keeps_what_is_whole(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
+    write = os.write
+
+    def full(file, data):
+        if b'"path":"2.png"' in bytes(data):
+            return write(file, data[:-50])
+        if len(data) == 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(YoloError, match=r"No space left on device: .*; free space on the"):
+        job.work()
+    assert found(job.record("1.png")) == PHOTO_FOUND
+    assert list(read_records(job.leg, [image_key("2.png")])) == [None]
+    assert not job.leg.job("p001", "c00000").exists()
+    monkeypatch.setattr(os, "write", write)
+    assert job.work() == 0
+    assert [found(job.record(f"{i}.png")) for i in range(5)] == [PHOTO_FOUND] * 5
+    assert len(list(job.leg.records_dir.iterdir())) == 2
 
 
 def test_a_share_that_is_gone_stops_the_job(tmp_path, monkeypatch):

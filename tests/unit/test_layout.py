@@ -35,7 +35,7 @@ def test_the_places_that_other_parts_rely_on():
     assert str(leg.progress("p001", "c00002")) == f"{root}/progress/p001-c00002.json"
     assert str(leg.job("p001", "c00002")) == f"{root}/jobs/p001-c00002.json"
     assert str(leg.stderr("p001", "c00002")) == f"{root}/logs/p001-c00002.err"
-    assert str(leg.record("ab" + "0" * 14)) == f"{root}/records/ab/ab{'0' * 14}.json"
+    assert str(leg.records("p001", "c00002", 1)) == f"{root}/records/p001-c00002-1.jsonl"
     assert str(leg.image("a/b.jpg")) == f"{root}/images/a/b.jpg"
     assert str(share.weights("w").model) == "/srv/share/weights/w/model"
     assert str(share.code("c")) == "/srv/share/code/c"

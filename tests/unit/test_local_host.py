@@ -64,6 +64,15 @@ def test_the_kernel_gets_the_hosts_own_disk_network_and_name():
     assert "noreboot" in arguments
 
 
+def test_a_disk_over_another_image_is_left_alone_with_what_to_do(tmp_path):
+    (tmp_path / "disk.cow").write_text("blocks")
+    (tmp_path / "image").write_text("/cache/image-old")
+    with pytest.raises(CommandError, match=r"made over /cache/image-old, .* is now /cache/image-new: .*make down"):
+        Host("local", "one", tmp_path, Machine().run).boot(Path("/cache/image-new"), "1G", {})
+    assert (tmp_path / "disk.cow").read_text() == "blocks"
+    assert (tmp_path / "image").read_text() == "/cache/image-old"
+
+
 # --- its processes ---------------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,6 @@ from make_run import DIGEST, SETTINGS, entry, make_run, put_job, put_record
 from yolo import collect, fsio, manifest, plan
 from yolo.errors import YoloError
 from yolo.pace import DEFAULT, Pace
-from yolo.records import Detection
 
 
 def paths(count):
@@ -244,18 +243,29 @@ def test_a_damaged_record_counts_as_none(tmp_path, junk):
     run, entries = make_run(tmp_path, paths(2))
     leg = run.leg("parallel")
     put_record(leg, entries[0])
-    fsio.write_bytes(leg.record(entries[1].key), junk)
+    with open(leg.records("p001", "c00000", 1), "ab") as journal:
+        journal.write(junk + b"\n")
     assert plan.make_plan(run, "parallel", 1).images == 1
 
 
-def test_a_record_under_the_wrong_name_or_a_temporary_one_counts_as_none(tmp_path):
+@pytest.mark.parametrize("name", [".tmp-123456789012", "p001-c00000-1.jsonl~", "p001-c00000.jsonl"])
+def test_what_is_no_journal_is_not_read(tmp_path, name):
     run, entries = make_run(tmp_path, paths(2))
     leg = run.leg("parallel")
-    record = put_record(leg, entries[0])
-    path = leg.record(entries[0].key)
-    path.rename(path.with_name("f" * 16 + ".json"))
-    fsio.write_text(path.with_name(".tmp-123456789012"), record.to_json())
+    put_record(leg, entries[0])
+    path = leg.records("p001", "c00000", 1)
+    path.rename(path.with_name(name))
     assert plan.make_plan(run, "parallel", 1).images == 2
+
+
+def test_results_that_other_settings_replaced_are_planned_again(tmp_path):
+    run, entries = make_run(tmp_path, paths(2))
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_record(leg, entries[1])
+    put_record(leg, entries[0], job="p002-c00000", settings_digest="0" * 16)
+    made = plan.make_plan(run, "parallel", 1)
+    assert list(chain(*planned(leg, made.plan))) == ["000.jpg"]
 
 
 def test_legs_do_not_see_each_others_records(tmp_path):
@@ -377,21 +387,3 @@ def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
     spaced = json.dumps(json.loads(line)).encode()
     assert not plan._LINE.fullmatch(spaced)
     assert plan.parse_line(spaced) == expected
-
-
-@pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","error":null}', ""])
-def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
-    run, entries = make_run(tmp_path, [path])
-    record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
-    text = record.to_json().encode()
-    assert plan._RECORD.fullmatch(text)
-    expected = (record.key, 100, 1_000, DIGEST, False)
-    assert plan.parse_record(text) == expected
-    assert plan.parse_record(json.dumps(json.loads(text)).encode()) == expected
-    more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
-    assert plan._RECORD.fullmatch(more)
-    assert plan.parse_record(more) == expected
-    assert plan.parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True)
-    for end in range(len(text)):
-        with pytest.raises(ValueError):
-            plan.parse_record(text[:end])

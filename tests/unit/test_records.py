@@ -2,8 +2,9 @@ import json
 from dataclasses import replace
 
 import pytest
-from make_run import SETTINGS
-from yolo.records import Detection, Entry, JobReport, Progress, Record, settings_digest
+from make_run import DIGEST, SETTINGS, make_run, put_record
+from yolo import records
+from yolo.records import Detection, Entry, JobReport, Progress, Record, parse_record, settings_digest
 
 RECORD = Record(
     key="0" * 16,
@@ -55,14 +56,6 @@ def test_a_score_that_is_no_number_is_refused():
 def test_fields_of_a_newer_version_are_left_out():
     value = json.loads(RECORD.to_json())
     assert Record.from_json(json.dumps({**value, "new": 1})) == RECORD
-
-
-def test_a_record_matches_only_its_own_file_and_settings():
-    assert RECORD.matches(ENTRY, "d")
-    assert not RECORD.matches(replace(ENTRY, size=6), "d")
-    assert not RECORD.matches(replace(ENTRY, mtime_ns=8), "d")
-    assert not RECORD.matches(ENTRY, "e")
-    assert not replace(RECORD, error="truncated").matches(ENTRY, "d")
 
 
 def test_the_others_read_back():
@@ -126,3 +119,34 @@ def test_the_model_may_be_named_by_its_folder():
 def test_a_missing_setting_is_no_default():
     with pytest.raises(KeyError):
         settings_digest({k: v for k, v in SETTINGS.items() if k != "conf"})
+
+
+@pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","error":null}', ""])
+def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
+    run, entries = make_run(tmp_path, [path])
+    record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
+    text = record.to_json().encode()
+    assert records._RECORD.fullmatch(text)
+    expected = (record.key, 100, 1_000, DIGEST, False)
+    assert parse_record(text) == expected
+    assert parse_record(json.dumps(json.loads(text)).encode()) == expected
+    more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
+    assert records._RECORD.fullmatch(more)
+    assert parse_record(more) == expected
+    assert parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True)
+    for end in range(len(text)):
+        with pytest.raises(ValueError):
+            parse_record(text[:end])
+
+
+@pytest.mark.parametrize("at", [40, 200, 300])
+def test_zeros_that_a_lost_host_left_make_no_record(at):
+    text = replace(RECORD, path="p" * 100, host="h" * 100).to_json().encode()
+    with pytest.raises(ValueError):
+        parse_record(text[:at] + bytes(20) + text[at + 20 :])
+
+
+@pytest.mark.parametrize("key", [1, "g" * 16, "0" * 15, ""])
+def test_a_record_without_a_key_is_none(key):
+    with pytest.raises(ValueError, match="not a record: key"):
+        parse_record(json.dumps({**json.loads(RECORD.to_json()), "key": key}).encode())

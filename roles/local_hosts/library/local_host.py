@@ -64,19 +64,37 @@ from ansible.module_utils.local_hosts import (
     write_whole,
 )
 
+# A host is a process of this user and group, which no account has: ids that systemd's list of them leaves free.
+# https://systemd.io/UIDS-GIDS/
+USER_ID = 2_000_000_093
+
 # Runs inside a mount namespace of its own: the mounts go when the host goes. The binary needs a glibc that the
-# machine may not have, hence the chroot into the image's runtime.
+# machine may not have, hence the chroot into the image's runtime. Of the machine's devices the host sees what it needs:
+# whoever breaks out of it is nobody, in an almost empty folder.
 # A restart is a new process: the kernel's own way, executing itself again, keeps the tap open and then finds it busy.
 # So it is told to leave instead, and its last words say whether it was to come back.
 START = """
-mount --rbind /dev "$1/runtime/dev" &&
-mount --rbind /proc "$1/runtime/proc" &&
-mount --bind "$1" "$1/runtime/image" &&
-mount --bind "$2" "$1/runtime/host" || exit
-runtime=$1/runtime console=$2/console.log
-shift 2
+set -e
+runtime=$1/runtime user=$3 console=$2/console.log
+mount -t tmpfs -o mode=0755 none "$runtime/dev"
+mkdir "$runtime/dev/net" "$runtime/dev/shm" "$runtime/dev/pts"
+device() { mknod -m 0666 "$runtime/dev/$1" c "$2" "$3"; }
+device null 1 3
+device zero 1 5
+device random 1 8
+device urandom 1 9
+device ptmx 5 2
+device net/tun 10 200
+mount --bind /dev/shm "$runtime/dev/shm"
+mount --bind /dev/pts "$runtime/dev/pts"
+mount --rbind /proc "$runtime/proc"
+mount --bind "$1" "$runtime/image"
+mount --bind "$2" "$runtime/host"
+shift 3
+set +e
 while true; do
-    env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ chroot "$runtime" /linux.uml "$@"
+    env --ignore-environment PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/ \\
+        chroot --userspec="$user:$user" --groups= "$runtime" /linux.uml "$@"
     code=$?
     tail -n 3 "$console" | grep -q "reboot: Restarting system" || exit "$code"
 done
@@ -109,6 +127,9 @@ def kernel_arguments(umid: str, name: str, tap: str, memory: str) -> list[str]:
         "ubd1r=/host/seed.tar",
         "root=/dev/ubda",
         "rw",
+        # Where machine and kernel can, processes stop themselves instead of being stopped by ptrace: faster. A hostile
+        # one could take over its host's kernel that way, and would then be USER_ID on the machine.
+        "seccomp=auto",
         f"vec0:transport=tap,ifname={tap},depth=128,gro=1",
         "con=null",
         "con0=null,fd:1",
@@ -150,20 +171,31 @@ class Host:
         """Start the host and return its process id.
 
         Raises:
-            CommandError: when the process ends within its first second; the text has the end of its console log.
+            CommandError: when its disk was made over another image, or when the process ends within its first second;
+                the text has the end of its console log.
         """
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        # A seed may hold keys' public parts and the machine's settings: root's eyes only.
+        # A copy-on-write disk means nothing over another image; the kernel would refuse it with a long panic.
+        mark = self.directory / "image"
+        if (self.directory / "disk.cow").exists() and mark.exists() and mark.read_text() != str(image):
+            raise CommandError(
+                f"its disk was made over {mark.read_text()}, and the base image is now {image}: "
+                "take the hosts down (`make down`; what is on their disks goes), then boot them anew"
+            )
+        write_whole(mark, str(image).encode(), mode=0o600)
+        # A seed may hold keys' public parts and the machine's settings: for nobody's eyes but the host's.
         write_whole(self.directory / "seed.tar", seed_archive(seed), mode=0o600)
+        for path in (self.directory, *self.directory.rglob("*")):
+            os.chown(path, USER_ID, USER_ID, follow_symlinks=False)
         in_namespace = ("ip", "-n", self.namespace)
         if self.run([*in_namespace, "link", "show", self.tap])[0] != 0:
-            run_checked(self.run, *in_namespace, "tuntap", "add", self.tap, "mode", "tap")
+            run_checked(self.run, *in_namespace, "tuntap", "add", self.tap, "mode", "tap", "user", str(USER_ID))
         run_checked(self.run, *in_namespace, "link", "set", self.tap, "master", "bridge", "up")
         console = self.directory / "console.log"
         with console.open("ab") as log:
             process = subprocess.Popen(
                 ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--propagation", "private",
-                 "sh", "-c", START, "start", str(image), str(self.directory),
+                 "sh", "-c", START, "start", str(image), str(self.directory), str(USER_ID),
                  *kernel_arguments(self.umid, self.name, self.tap, memory)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
                 start_new_session=True, cwd="/",
