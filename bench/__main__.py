@@ -251,10 +251,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["naive"] = found
 
     def do_scale() -> None:
-        seconds, _ = contestants.run(
-            [PROJECT / ".venv/bin/ansible-playbook", "bench/scale.yml", "-e", f"bench_out={scratch / 'scale.json'}"],
-            log,
-        )
+        seconds = contestants.play("bench/scale.yml", {"bench_out": scratch / "scale.json"}, log)
         results["scale"] = {"command_seconds": seconds, "points": json.loads((scratch / "scale.json").read_text())}
 
     steps = {"rounds": do_rounds, "sizes": do_sizes, "naive": do_naive, "scale": do_scale}

@@ -115,6 +115,17 @@ def last_json(text: str) -> dict[str, Any]:
     raise BenchError(f"no JSON in the output: {text[-200:]!r}")
 
 
+def play(playbook: str, values: Mapping[str, object], log: Path) -> float:
+    """Run one of the project's playbooks with ``-e NAME=VALUE`` and return its seconds.
+
+    Raises:
+        BenchError: It failed.
+    """
+    extra = [word for key, value in values.items() for word in ("-e", f"{key}={value}")]
+    seconds, _ = run([PROJECT / ".venv/bin/ansible-playbook", playbook, *extra], log)
+    return seconds
+
+
 def forward(job: Job, name: str) -> Shot:
     """(a) Forward passes only, one process a core. ``name`` is not used: nothing is written."""
     command = [sys.executable, "-m", "bench.forward", "--model", job.model, "--images", job.images]
@@ -132,17 +143,13 @@ def forward_hosts(job: Job, name: str, run_id: str) -> Shot:
         run_id: The run, done before.
     """
     out = job.scratch / f"{name}.json"
-    passes = -(-job.count // 2)
     values = {
         "bench_metrics": job.scratch / "results" / run_id / "metrics.json",
-        "bench_passes": passes,
+        "bench_passes": job.count,
         "bench_imgsz": job.imgsz,
         "bench_out": out,
     }
-    command: list[str | Path] = [PROJECT / ".venv/bin/ansible-playbook", "bench/forward.yml"]
-    for key, value in values.items():
-        command += ["-e", f"{key}={value}"]
-    seconds, _ = run(command, job.log)
+    seconds = play("bench/forward.yml", values, job.log)
     return from_hosts(json.loads(out.read_text()), seconds)
 
 
@@ -213,20 +220,17 @@ def ours(job: Job, name: str, mode: str, weights: str, extra: Mapping[str, str] 
         extra: More ``-e NAME=VALUE``.
     """
     values = {
-        "images": str(job.images),
+        "images": job.images,
         "weights": weights,
-        "imgsz": str(job.imgsz),
-        "conf": str(job.conf),
-        "iou": str(job.iou),
+        "imgsz": job.imgsz,
+        "conf": job.conf,
+        "iou": job.iou,
         "mode": mode,
         "run_id": name,
-        "results": str(job.scratch / "results"),
+        "results": job.scratch / "results",
         **(extra or {}),
     }
-    command: list[str | Path] = [PROJECT / ".venv/bin/ansible-playbook", "run_inference.yml"]
-    for key, value in values.items():
-        command += ["-e", f"{key}={value}"]
-    seconds, _ = run(command, job.log)
+    seconds = play("run_inference.yml", values, job.log)
     return from_metrics(json.loads((job.scratch / "results" / name / "metrics.json").read_text()), seconds)
 
 
