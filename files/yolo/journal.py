@@ -102,11 +102,7 @@ class Journal:
 
 
 def journals(leg: Leg) -> list[Path]:
-    """Return the journals of a leg, oldest first.
-
-    Listing their folder also makes an NFS client ask the server what is new in it: without that,
-    a file that was not there a moment ago may stay invisible for half a minute.
-    """
+    """Return the journals of a leg, oldest first."""
     try:
         names = os.listdir(leg.records_dir)
     except FileNotFoundError:

@@ -233,7 +233,7 @@ def _jobs(
         if queued or len(jobs) >= chunks:
             return jobs, 0
     # The history is rotated at some size. A job's own report is as good.
-    # Listed first, because opening a folder makes an NFS client ask the server what is new in it.
+    # Listed once: looking for each report that is not there would be a round trip on NFS.
     reports = set(os.listdir(leg.jobs_dir)) if leg.jobs_dir.is_dir() else set()
     for proc in range(chunks):
         report = leg.job(plan, chunk_name(proc))
