@@ -13,7 +13,7 @@ AS_ROOT = [] if os.geteuid() == 0 else ["sudo", "-n"]
 
 
 def local_cluster() -> str:
-    """Name of the local cluster that the tests run on: LOCAL_CLUSTER, else the molecule scenario's, else `make up`'s."""
+    """Name of the local cluster that the tests run on: LOCAL_CLUSTER, else the scenario's, else `make up`'s."""
     scenario = os.environ.get("MOLECULE_SCENARIO_NAME", "")
     return os.environ.get("LOCAL_CLUSTER") or (f"test-{scenario.replace('_', '-')}" if scenario else "local")
 
