@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo import fsio
+from yolo import fsio, manifest
 from yolo.journal import Journal
 from yolo.layout import Run, image_key, plan_name
 from yolo.records import Detection, Entry, JobReport, Record, settings_digest
@@ -45,12 +45,13 @@ queue chunk from {queue}
 def make_run(run: Run, images: int) -> None:
     """Write a run of so many images that do not exist."""
     run.root.mkdir(parents=True)
-    fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(run.root)})
     with fsio.atomic_file(run.manifest) as file:
         for index in range(images):
             path = f"scale/image_{index:07d}.jpg"
             entry = Entry(index, image_key(path), path, f"{path}.txt", 100_000, 1_000 + index)
             file.write(entry.to_json().encode("ascii") + b"\n")
+    settings = {**SETTINGS, "model_dir": str(run.root), "manifest": manifest.stamp(run.manifest)}
+    fsio.write_json(run.settings, settings)
 
 
 def write_records(run: Run, plan: str, chunks: int) -> None:

@@ -52,7 +52,7 @@ def pick(manifest: Path, count: int = MAX_IMAGES) -> list[Entry]:
 
 def sample_id(entries: Sequence[Entry], size: tuple[int, int]) -> str:
     """Return 16 hex digits that change with the sample, its files or the size of the input."""
-    text = repr([_VERSION, size, *((entry.key, entry.size, entry.mtime_ns) for entry in entries)])
+    text = repr([_VERSION, size, *((e.key, e.content or (e.size, e.mtime_ns)) for e in entries)])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -18,14 +18,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import __version__, cost, fsio, layout, manifest, pace
+from . import __version__, cost, fsio, layout, manifest, outputs, pace
 from .errors import YoloError, one_line, run_cli
 from .journal import read_records
 from .latency import Latencies, total_ms
 from .layout import LEGS, Leg, Run
 from .overlap import overlapped
-from .plan import read_digest, read_settings, run_at
-from .records import STAGES, Entry, JobReport, Record
+from .plan import check_manifest, read_digest, read_settings, run_at
+from .records import STAGES, Entry, JobReport, Record, fingerprint, is_same_file, label_text
 
 EXIT_MISSING = 3
 """Exit code when images have neither a result nor a named failure."""
@@ -46,6 +46,8 @@ _CSV_COLUMNS = (
     "job",
     "error",
 )
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 COCO_NAMES = (
     "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant "
@@ -83,6 +85,14 @@ class Tally:
     def images(self) -> int:
         """All lines of the manifest."""
         return self.ok + self.failed + self.skipped + len(self.missing)
+
+
+def class_label(names: Sequence[str], index: int) -> str:
+    """Return what a class is called in a table: its name, with its index where another class is called the same."""
+    if index >= len(names):
+        return str(index)
+    name = names[index]
+    return name if names.count(name) == 1 else f"{name} (class {index})"
 
 
 def category_ids(names: Sequence[str]) -> list[int]:
@@ -242,12 +252,18 @@ def collect(
     began = time.monotonic()
     leg = run.leg(leg_name)
     settings = read_settings(run)
+    check_manifest(run)
     names = read_names(settings)
     jobs = read_jobs(leg)
     # A pass that found nothing to do, or whose jobs never ended, leaves the last figures as are.
     plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
     last = [job for job in jobs if job.plan == plan]
     tally = _write_images(run, leg, names, plan)
+    if tally.images == tally.skipped:
+        raise YoloError("the run has no images", run.manifest, "a line for each file, one of them an image at least")
+    if outputs.is_stale(leg, settings):
+        _remove_others(run, leg, settings)
+        outputs.settle(leg, settings)
     known = {"submitted": submitted, "stage_seconds": stage_seconds, "collect_seconds": None}
     if submitted is None:
         known |= {name: value for name, value in _known_before(leg, plan).items() if known[name] is None}
@@ -303,9 +319,7 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
         for entry, image_id in zip(entries, ids, strict=True):
             record = next(records) if entry.skip is None else None
             # A record of another version of the file or of other settings is none.
-            if record is not None and (
-                record.settings_digest != digest or (record.size, record.mtime_ns) != (entry.size, entry.mtime_ns)
-            ):
+            if record is not None and not (record.settings_digest == digest and is_of(record, entry)):
                 record = None
             status = _count(tally, entry, record, plan)
             write_row(_csv_row(entry, record, status))
@@ -318,6 +332,31 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
             tally.per_class.update(detection.class_id for detection in record.detections)
         predictions.write(b"\n]\n")
     return tally
+
+
+def _remove_others(run: Run, leg: Leg, settings: Mapping[str, Any]) -> None:
+    """Remove pictures and labels of other inputs; write labels whose names changed with the inputs."""
+    digest, pictures, labels = read_digest(run), [], {}
+    entries = [entry for entry in manifest.read(run.manifest) if entry.skip is None]
+    for entry, record in zip(entries, read_records(leg, (entry.key for entry in entries)), strict=True):
+        if record is None or record.error is not None or record.settings_digest != digest or not is_of(record, entry):
+            continue
+        labels[entry.label] = entry
+        if settings.get("save_images", True):
+            pictures.append(entry.path)
+    outputs.prune(leg.images_dir, pictures)
+    renamed = [labels[label] for label in sorted(outputs.prune(leg.labels_dir, labels))]
+    for entry, record in zip(renamed, read_records(leg, (entry.key for entry in renamed)), strict=True):
+        if record is not None:
+            fsio.write_text(leg.label(entry.label), label_text(record.detections, record.width, record.height))
+
+
+def is_of(record: Record, entry: Entry) -> bool:
+    """Whether a record is of the very file that the manifest names."""
+    return is_same_file(
+        fingerprint(record.size, record.mtime_ns, record.content),
+        fingerprint(entry.size, entry.mtime_ns, entry.content),
+    )
 
 
 def _count(tally: Tally, entry: Entry, record: Record | None, plan: str | None) -> str:
@@ -340,12 +379,20 @@ def _count(tally: Tally, entry: Entry, record: Record | None, plan: str | None) 
     return "ok"
 
 
+def neutral(cell: str) -> str:
+    """Return a text that no spreadsheet takes for a formula: an apostrophe before what would begin one.
+
+    Source: OWASP, CSV Injection, https://owasp.org/www-community/attacks/CSV_Injection
+    """
+    return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
 def _csv_writer(file: BinaryIO) -> Callable[[Iterable[object]], None]:
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)
 
     def write(row: Iterable[object]) -> None:
-        writer.writerow(row)
+        writer.writerow([neutral(cell) if isinstance(cell, str) else cell for cell in row])
         # A name that is not UTF-8 goes out as the bytes it came as.
         file.write(buffer.getvalue().encode("utf-8", "surrogateescape"))
         buffer.seek(0)
@@ -413,7 +460,7 @@ def _metrics(
             "resumed": tally.resumed,
             "processed": tally.processed,
         },
-        "detections_per_class": {names[c] if c < len(names) else str(c): n for c, n in sorted(tally.per_class.items())},
+        "detections_per_class": {class_label(names, c): n for c, n in sorted(tally.per_class.items())},
         "categories": [{"id": i, "name": n} for i, n in zip(categories, names, strict=True)],
         "failures": tally.failures,
         "missing": tally.missing,

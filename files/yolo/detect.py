@@ -37,7 +37,7 @@ from typing import Any, Self
 import cv2
 import numpy as np
 
-from . import __version__, draw, fsio, nms
+from . import __version__, contents, draw, fsio, nms
 from .errors import YoloError, one_line, run_cli
 from .images import DEFAULT_MAX_PIXELS, BadImage, count_pixels, decode_image, read_file
 from .journal import Journal
@@ -45,7 +45,7 @@ from .layout import LEGS, Leg, Run
 from .letterbox import letterbox, scale_boxes, to_tensor
 from .model import Engine, ModelInfo, cpu_model, load_engine, load_info
 from .plan import read_digest, read_done, read_settings
-from .records import Detection, Entry, JobReport, Progress, Record
+from .records import Detection, Entry, JobReport, Progress, Record, label_text
 
 HEARTBEAT_SECONDS = 1.0
 #: Finished images that may wait for the share: more would only hide that it is too slow.
@@ -283,6 +283,7 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
     data = b""
     with _step(item, "read"):
         data = read_file(settings.input_dir / item.entry.path, max_pixels=settings.max_pixels)
+        item.record = replace(item.record, content=check_content(data, item.entry))
     if item.record.error is not None:
         return
     if budget is not None:
@@ -298,6 +299,21 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
         )
     else:
         item.record = replace(item.record, times={})
+
+
+def check_content(data: bytes, entry: Entry) -> str:
+    """Return the digest of an image's bytes.
+
+    Raises:
+        BadImage: They are not what was listed: the file was changed while it was sent.
+    """
+    found = contents.digest(data)
+    if entry.content is not None and found != entry.content:
+        raise BadImage(
+            "changed: the copy on the share is not the file that was listed; run the same run_id again, "
+            "with checksum=yes if it happens again"
+        )
+    return found
 
 
 def find(item: Item, detector: Detector) -> None:
@@ -320,7 +336,7 @@ def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
     if record.error is not None or found is None:
         return Output(item.entry, replace(record, width=0, height=0))
     record = replace(record, detections=to_detections(found))
-    return Output(item.entry, record, encoded, label_text(found, record.width, record.height))
+    return Output(item.entry, record, encoded, label_text(record.detections, record.width, record.height))
 
 
 def to_detections(found: nms.Detections) -> tuple[Detection, ...]:
@@ -332,20 +348,6 @@ def to_detections(found: nms.Detections) -> tuple[Detection, ...]:
         Detection(int(index), float(str(score)), tuple(float(str(x)) for x in box))
         for index, score, box in zip(found.classes, found.scores, found.boxes, strict=True)
     )
-
-
-def label_text(found: nms.Detections, width: int, height: int) -> str:
-    """Return a YOLO label file with confidence, as ultralytics' ``save_txt`` writes it.
-
-    One line for each object: class, centre x, centre y, width, height (fractions of the picture),
-    score; six significant digits. Empty when nothing was found.
-    """
-    lines = []
-    for index, score, (x1, y1, x2, y2) in zip(found.classes, found.scores, found.boxes.astype(float), strict=True):
-        centre = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
-        size = ((x2 - x1) / width, (y2 - y1) / height)
-        lines.append(f"{index} " + " ".join(f"{v:g}" for v in (*centre, *size, float(score))))
-    return "".join(line + "\n" for line in lines)
 
 
 def write_output(leg: Leg, journal: Journal, output: Output) -> Record:

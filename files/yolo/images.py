@@ -12,12 +12,14 @@ import os
 import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from .errors import BadImage, one_line
+from .sniff import describe_bytes, kind_of
 
 #: Largest picture decoded unless the run says otherwise: 100 megapixels are 300 MB of BGR bytes.
 DEFAULT_MAX_PIXELS = 100_000_000
@@ -27,16 +29,11 @@ _MAX_BYTES_PER_PIXEL = 6
 _HEADER_ALLOWANCE = 1 << 20
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 # A marker in entropy-coded JPEG data: 0xFF and then neither a stuffed zero, a restart nor fill.
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 _MAX_TIFF_PAGES = 10_000
-# What OpenCV may decode beside the formats measured here, whatever the suffix says: JPEG 2000,
-# Radiance, PNM and AVIF, depending on its build.
-_OTHER_FORMATS = re.compile(rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|#\?R|P[1-7]\s|.{4}ftypavi[fs]", re.DOTALL)
 
 
 def read_image(path: str | os.PathLike[str], *, max_pixels: int = DEFAULT_MAX_PIXELS) -> np.ndarray:
@@ -139,95 +136,29 @@ def check_container(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> str
     """
     if not data:
         raise BadImage("empty: the file has zero bytes")
-    for kind, is_kind, measure in _FORMATS:
-        if is_kind(data):
-            try:
-                width, height = measure(data)
-            except (struct.error, IndexError, OverflowError) as error:
-                raise BadImage(f"truncated {kind}: it ends inside its header") from error
-            if width * height > max_pixels:
-                raise _too_large(width, height, max_pixels)
-            return kind
-    if not _OTHER_FORMATS.match(data):
+    kind = kind_of(data)
+    if kind is None:
         raise BadImage(f"not an image: {describe_bytes(data)}")
-    return "image"
+    if kind in _MEASURES:
+        try:
+            width, height = _MEASURES[kind](data)
+        except (struct.error, IndexError, OverflowError) as error:
+            raise BadImage(f"truncated {kind}: it ends inside its header") from error
+        if width * height > max_pixels:
+            raise _too_large(width, height, max_pixels)
+    return kind
 
 
 def count_pixels(data: bytes) -> int:
     """Return the pixels that a file will unfold to by its header; 0 where it does not say."""
-    for _, is_kind, measure in _FORMATS:
-        if is_kind(data):
-            try:
-                width, height = measure(data)
-            except (BadImage, struct.error, IndexError, OverflowError):
-                return 0  # decoding will say why
-            return width * height
-    return 0
-
-
-def describe_bytes(data: bytes) -> str:
-    """Say in a few words what a file with these first bytes looks like.
-
-    Args:
-        data: First bytes of the file; a few hundred suffice.
-
-    Returns:
-        For instance "an HTML page", "text" or "unknown content that starts with 00 01 02 03".
-    """
-    head = data[:512]
-    if not head:
-        return "an empty file"
-    for magic, what in _MAGIC:
-        if head.startswith(magic):
-            return what
-    if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in _HEIF_BRANDS:
-            return "an HEIC photo; convert it to JPEG"
-        return "an AVIF picture" if brand in (b"avif", b"avis") else "an MP4 or QuickTime video"
-    if not any(head):
-        return "zeros (an interrupted download or copy)"
-    lower = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if lower.startswith((b"<!doctype html", b"<html")):
-        return "an HTML page (a download that went wrong?)"
-    if lower.startswith(b"<svg") or (lower.startswith(b"<?xml") and b"<svg" in data[:4096].lower()):
-        return "an SVG drawing; convert it to PNG"
-    if lower.startswith(b"<?xml"):
-        return "an XML file"
-    if _looks_like_text(head):
-        return "text"
-    return f"unknown content that starts with {head[:4].hex(' ')}"
-
-
-def _looks_like_text(head: bytes) -> bool:
+    measure = _MEASURES.get(kind_of(data) or "")
+    if measure is None:
+        return 0
     try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        # A character cut in two by the end of the sample is no proof against text.
-        if error.start < len(head) - 3 or error.start == 0:
-            return False
-        text = head[: error.start].decode("utf-8")
-    return all(char.isprintable() or char in "\t\r\n\f" for char in text)
-
-
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
-_MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"%PDF", "a PDF document"),
-    (b"version https://git-lfs", "a Git LFS pointer (the real file was never fetched)"),
-    (b"PK\x03\x04", "a zip archive or an office document"),
-    (b"\x1f\x8b", "gzip-compressed data"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (b"Rar!", "a rar archive"),
-    (b"8BPS", "a Photoshop document; export it as JPEG or PNG"),
-    (b"\x7fELF", "a program"),
-    (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
-    (b"OggS", "an Ogg file"),
-    (b"ID3", "an MP3 file"),
-    (b"\x00\x00\x01\x00", "an icon"),
-    (b"\x00\x05\x16\x07", "macOS metadata (an AppleDouble file)"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-)
+        width, height = measure(data)
+    except (BadImage, struct.error, IndexError, OverflowError):
+        return 0  # decoding will say why
+    return width * height
 
 
 def _too_large(width: int, height: int, max_pixels: int) -> BadImage:
@@ -311,11 +242,6 @@ def _measure_webp(data: bytes) -> tuple[int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
     raise BadImage(f"corrupt WEBP: unknown first chunk {kind!r}")
-
-
-def _is_bmp(data: bytes) -> bool:
-    # Two letters alone would also match a text.
-    return data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES)
 
 
 def _measure_bmp(data: bytes) -> tuple[int, int]:
@@ -406,11 +332,11 @@ def _measure_gif(data: bytes) -> tuple[int, int]:
     return struct.unpack_from("<HH", data, 6)
 
 
-_FORMATS = (
-    ("JPEG", lambda data: data[:3] == b"\xff\xd8\xff", _measure_jpeg),
-    ("PNG", lambda data: data[:8] == _PNG_SIGNATURE, _measure_png),
-    ("WEBP", lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP", _measure_webp),
-    ("BMP", _is_bmp, _measure_bmp),
-    ("TIFF", lambda d: d[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), _measure_tiff),
-    ("GIF", lambda data: data[:4] == b"GIF8", _measure_gif),
-)
+_MEASURES: dict[str, Callable[[bytes], tuple[int, int]]] = {
+    "JPEG": _measure_jpeg,
+    "PNG": _measure_png,
+    "WEBP": _measure_webp,
+    "BMP": _measure_bmp,
+    "TIFF": _measure_tiff,
+    "GIF": _measure_gif,
+}

@@ -142,6 +142,11 @@ class Leg:
         return self.labels_dir / label
 
     @property
+    def outputs(self) -> Path:
+        """Which inputs the jobs wrote pictures and labels for, see ``outputs``."""
+        return self.root / "outputs.json"
+
+    @property
     def predictions(self) -> Path:
         """All detections in COCO's results format."""
         return self.root / "predictions.json"

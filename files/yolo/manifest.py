@@ -7,17 +7,21 @@ entry. What can't be an image is listed too, with the reason, so that nothing va
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from .contents import Index, Known, examine
 from .errors import YoloError, run_cli
 from .fsio import dumps, write_jsonl
 from .layout import IMAGE_SUFFIXES, image_key
+from .overlap import overlapped
 from .records import Entry
 
 _EXPECTED = " ".join(IMAGE_SUFFIXES)
@@ -32,10 +36,12 @@ class Manifest:
     Attributes:
         entries: Sorted by the bytes of their paths; ``index`` counts them from 0.
         ignored: Hidden files and folders, ``__MACOSX`` and ``Thumbs.db``, not looked into.
+        index: What was found in the files that were looked into, for the next time.
     """
 
     entries: tuple[Entry, ...]
     ignored: int = 0
+    index: Index = field(default_factory=dict)
 
     @property
     def images(self) -> Iterator[Entry]:
@@ -59,6 +65,7 @@ class _Found:
     size: int = 0
     mtime_ns: int = 0
     skip: str | None = None
+    content: str | None = None
 
 
 def decode(path: bytes) -> str:
@@ -74,10 +81,15 @@ def encode(path: str) -> bytes:
     return path.encode("utf-8", "surrogateescape")
 
 
-def build(root: str | os.PathLike[str]) -> Manifest:
-    """List all files below ``root``.
+def build(root: str | os.PathLike[str], index: Index | None = None) -> Manifest:
+    """List all files below ``root``, and look into those that may be images.
 
-    Links to files are followed; links to folders are listed with a reason, not followed.
+    Links to files below ``root`` are followed. Others, and links to folders, are listed with a reason: a link called
+    ``x.jpg`` may lead to a private key.
+
+    Args:
+        root: Folder of images.
+        index: What was found the last time; files that were not changed since are not read again.
 
     Raises:
         YoloError: ``root`` is not a folder that can be read.
@@ -92,18 +104,41 @@ def build(root: str | os.PathLike[str]) -> Manifest:
             "a folder",
             "check the path given as images= and who may read it",
         ) from None
-    return Manifest(tuple(_entries(found)), ignored)
+    return _manifest(base, found, ignored, index or {})
 
 
-def build_single(path: str | os.PathLike[str]) -> Manifest:
-    """Return the manifest of the folder of ``path`` as if that one file were all it holds."""
+def build_single(path: str | os.PathLike[str], index: Index | None = None) -> Manifest:
+    """Return the manifest of the folder of ``path`` as if that one file were all it holds.
+
+    A link is followed wherever it leads: it was named by hand.
+    """
     file = os.fsencode(path)
-    return Manifest(tuple(_entries([_look(file, os.path.basename(file))])))
+    folder, name = os.path.split(file)
+    return _manifest(folder, [_look(file, name)], 0, index or {})
+
+
+def _manifest(base: bytes, found: Iterable[_Found], ignored: int, index: Index) -> Manifest:
+    known: dict[bytes, Known] = {}
+
+    def look_into(item: _Found) -> _Found:
+        if item.skip is not None:
+            return item
+        file = os.path.join(base, item.path)
+        try:
+            before = index.get(item.path)
+            looked = before if before is not None and before.is_same(os.stat(file)) else examine(file)
+        except OSError as error:
+            return replace(item, skip=f"can't be read: {error.strerror}")
+        known[item.path] = looked
+        return replace(item, size=looked.size, mtime_ns=looked.mtime_ns, skip=looked.reason, content=looked.content)
+
+    return Manifest(tuple(_entries(overlapped(look_into, found))), ignored, known)
 
 
 def _walk(base: bytes) -> tuple[list[_Found], int]:
     found: list[_Found] = []
     ignored = 0
+    inside = os.path.join(os.path.realpath(base), b"")
     folders = [b""]
     while folders:
         folder = folders.pop()
@@ -121,9 +156,19 @@ def _walk(base: bytes) -> tuple[list[_Found], int]:
                 ignored += 1
             elif item.is_dir(follow_symlinks=False):
                 folders.append(relpath)
+            elif item.is_symlink() and not os.path.realpath(item.path).startswith(inside):
+                found.append(_Found(relpath, skip=_outside(item.path)))
             else:
                 found.append(_look(item.path, relpath))
     return found, ignored
+
+
+def _outside(link: bytes) -> str:
+    if not os.path.exists(link):
+        return "broken link: No such file or directory"
+    if os.path.isdir(link):
+        return "link to a folder: links to folders are not followed"
+    return "link out of the folder: not followed; copy the file here if it shall be sent"
 
 
 def _look(file: bytes, relpath: bytes) -> _Found:
@@ -164,7 +209,7 @@ def _entries(found: Iterable[_Found]) -> Iterator[Entry]:
         path = decode(item.path)
         key = image_key(path)
         label = _shorten(item.path if clash else stem, key)
-        yield Entry(index, key, path, decode(label), item.size, item.mtime_ns, item.skip)
+        yield Entry(index, key, path, decode(label), item.size, item.mtime_ns, item.skip, item.content)
 
 
 def _shorten(stem: bytes, key: str) -> bytes:
@@ -199,6 +244,41 @@ def read(path: str | os.PathLike[str]) -> Iterator[Entry]:
                     f"{Path(path)} line {number}",
                     remedy="remove that file and run again: the manifest is made anew",
                 ) from None
+
+
+def stamp(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a manifest is known by: ``lines`` and ``sha256`` of the whole file.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    digest, lines = hashlib.sha256(), 0
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+            lines += block.count(b"\n")
+    return {"lines": lines, "sha256": digest.hexdigest()}
+
+
+def check(path: str | os.PathLike[str], expected: Mapping[str, Any]) -> None:
+    """Check that a manifest is the one that was sent.
+
+    Args:
+        path: The manifest.
+        expected: Its :func:`stamp` when it was sent.
+
+    Raises:
+        YoloError: It is another one, or lost a part: the host that keeps it may have lost power.
+        OSError: It can't be read.
+    """
+    found = stamp(path)
+    if found != dict(expected):
+        raise YoloError(
+            "the manifest on the share is not the one that was sent",
+            f"{path} has {found['lines']} lines, SHA-256 {found['sha256'][:16]}...",
+            f"{expected.get('lines')} lines, SHA-256 {str(expected.get('sha256'))[:16]}...",
+            "run the same run_id again: it is sent anew, and images that are done are kept",
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

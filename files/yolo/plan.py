@@ -1,7 +1,7 @@
 """Plan a pass: which images still need work, and which job does which of them.
 
-An image is done when its record is good and belongs to that very file (size and modification
-time) and to the run's settings. The rest is cut into chunks, one job each. Runs on the submit
+An image is done when its record is good and belongs to that very file (its content, or where that
+is not known its size and date) and to the run's settings. The rest is cut into chunks, one job each. Runs on the submit
 host as the job user.
 """
 
@@ -20,13 +20,13 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, BinaryIO
 
-from . import fsio
+from . import fsio, manifest, outputs
 from .errors import YoloError, run_cli
 from .journal import find_records, journals
 from .layout import LEGS, Leg, Run, chunk_name, plan_name
 from .overlap import overlapped
 from .pace import DEFAULT, Pace, recall
-from .records import JSON_STRING, Entry, settings_digest
+from .records import JSON_STRING, Entry, fingerprint, is_same_file, settings_digest
 
 STARTS_HIDDEN = 3
 """A chunk's work lasts at least so many starts of a job.
@@ -75,7 +75,7 @@ class Done:
     """What the records of a leg say, for one settings digest.
 
     Attributes:
-        good: Fingerprint (:func:`_fingerprint`) of the input behind each good record, by key.
+        good: Fingerprint (``records.fingerprint``) of the input behind each good record, by key.
         failed: Fingerprint of the input behind each record of a failure, by key.
     """
 
@@ -84,7 +84,8 @@ class Done:
 
     def has(self, entry: Entry) -> bool:
         """Whether there is a good record of that very file."""
-        return self.good.get(_key(entry.key)) == _fingerprint(entry.size, entry.mtime_ns)
+        wanted = fingerprint(entry.size, entry.mtime_ns, entry.content)
+        return is_same_file(self.good.get(_key(entry.key)), wanted)
 
 
 def chunk_sizes(images: int, slots: int, pace: Pace = DEFAULT, chunk_size: int | None = None) -> list[int]:
@@ -162,17 +163,12 @@ def read_done(paths: Iterable[Path], digest: str) -> Done:
             done.failed.pop(key, None)
             if record.settings_digest == digest:
                 kept = done.failed if record.failed else done.good
-                kept[key] = _fingerprint(record.size, record.mtime_ns)
+                kept[key] = fingerprint(record.size, record.mtime_ns, record.content)
     return done
 
 
 def _key(key: str) -> bytes:
     return bytes.fromhex(key)
-
-
-def _fingerprint(size: int, mtime_ns: int) -> int:
-    # One number instead of two in a container: a million of them must fit.
-    return hash((size, mtime_ns))
 
 
 def _read_lines(manifest: Path) -> Iterator[bytes]:
@@ -189,19 +185,18 @@ def classify(manifest: Path, done: Done) -> bytearray:
     states = bytearray()
     for line in _read_lines(manifest):
         try:
-            key, size, mtime_ns, skipped = parse_line(line)
+            key, wanted, skipped = parse_line(line)
         except (ValueError, TypeError, KeyError) as error:
             raise YoloError(
                 f"not a manifest entry ({error})",
                 f"{manifest} line {len(states) + 1}",
                 remedy="remove that file and run again: the manifest is made anew",
             ) from None
-        fingerprint = _fingerprint(size, mtime_ns)
         if skipped:
             states.append(_SKIPPED)
-        elif done.good.get(key) == fingerprint:
+        elif is_same_file(done.good.get(key), wanted):
             states.append(_DONE)
-        elif done.failed.get(key) == fingerprint:
+        elif is_same_file(done.failed.get(key), wanted):
             states.append(_FAILED)
         else:
             states.append(_TODO)
@@ -210,23 +205,26 @@ def classify(manifest: Path, done: Done) -> bytearray:
 
 _LINE = re.compile(
     rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
-    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b))\}\n' % (JSON_STRING, JSON_STRING, JSON_STRING)
+    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b)),"content":(?:null|"([0-9a-f]{32})")\}\n'
+    % (JSON_STRING, JSON_STRING, JSON_STRING)
 )
 
 
-def parse_line(line: bytes) -> tuple[bytes, int, int, bool]:
-    """Return the key, size, modification time and whether to skip it, of a manifest's line.
+def parse_line(line: bytes) -> tuple[bytes, int, bool]:
+    """Return the key, the fingerprint (``records.fingerprint``) and whether to skip it, of a manifest's line.
 
     Raises:
         ValueError, TypeError, KeyError: It is not a manifest entry.
     """
     # Three times as fast as JSON, for lines as this package writes them.
     if match := _LINE.fullmatch(line):
-        key, size, mtime_ns, skip = match.groups()
-        return bytes.fromhex(key.decode("ascii")), int(size), int(mtime_ns), skip is not None
+        key, size, mtime_ns, skip, content = match.groups()
+        found = content.decode("ascii") if content is not None else None
+        mark = fingerprint(int(size), int(mtime_ns), found)
+        return bytes.fromhex(key.decode("ascii")), mark, skip is not None
     entry = json.loads(line)
-    values = int(entry["size"]), int(entry["mtime_ns"])
-    return _key(entry["key"]), *values, entry["skip"] is not None
+    mark = fingerprint(int(entry["size"]), int(entry["mtime_ns"]), entry.get("content"))
+    return _key(entry["key"]), mark, entry["skip"] is not None
 
 
 def make_plan(
@@ -253,6 +251,8 @@ def make_plan(
     """
     leg = run.leg(leg_name)
     fresh = dry_run and not run.settings.exists()
+    if not dry_run:
+        check_manifest(run)
     states = classify(run.manifest, Done({}, {}) if fresh else read_done(journals(leg), read_digest(run)))
     images = states.count(_TODO) + states.count(_FAILED)
     pace = DEFAULT if fresh else recall(run, read_settings(run))
@@ -262,6 +262,7 @@ def make_plan(
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
     if not sizes or dry_run:
         return Plan(None, len(sizes), images, done, failed, skipped, pace=pace)
+    outputs.expect(leg, read_settings(run))
     for folder in (leg.progress_dir, leg.jobs_dir, leg.logs_dir, leg.records_dir, leg.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = leg.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"
@@ -337,6 +338,21 @@ def read_settings(run: Run) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise YoloError("the run's settings are damaged", run.settings, "a JSON object")
     return settings
+
+
+def check_manifest(run: Run) -> None:
+    """Check that the manifest is the one that the run's settings name, and that it names an image.
+
+    Raises:
+        YoloError: It is not, or names none; or the settings are damaged.
+        OSError: They can't be read.
+    """
+    expected = read_settings(run).get("manifest")
+    if not isinstance(expected, dict):
+        raise YoloError("the run's settings lack a value", f"{run.settings}: manifest")
+    manifest.check(run.manifest, expected)
+    if not expected.get("lines"):
+        raise YoloError("the run has no images", run.manifest, "a line for each file")
 
 
 def read_digest(run: Run) -> str:

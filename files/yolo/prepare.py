@@ -35,10 +35,10 @@ import numpy as np
 from . import nms
 from .errors import YoloError, one_line, run_cli
 from .fsio import dumps, write_json
-from .images import describe_bytes
 from .layout import MODEL_BIN, MODEL_JSON, MODEL_XML
 from .letterbox import PADDING, round_size
 from .model import EmbeddedNms, ModelInfo, import_openvino, load_info, openvino_reason, run_request
+from .sniff import describe_bytes
 
 if TYPE_CHECKING:
     import openvino

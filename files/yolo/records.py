@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -51,6 +51,7 @@ class Entry:
         size: Bytes.
         mtime_ns: Modification time, nanoseconds since the epoch.
         skip: Why this file can't be an image, or None.
+        content: ``contents.digest`` of its bytes; None where nobody read it.
     """
 
     index: int
@@ -60,6 +61,7 @@ class Entry:
     size: int
     mtime_ns: int
     skip: str | None = None
+    content: str | None = None
 
     def to_json(self) -> str:
         """Return the entry as one line of JSON, without the newline."""
@@ -93,6 +95,7 @@ class Record:
         host: Execute host.
         slot: Slot on that host, e.g. ``slot1_1``.
         job: ``<plan>-<chunk>``.
+        content: ``contents.digest`` of the bytes that were worked on; None where they could not be read.
     """
 
     key: str
@@ -108,6 +111,7 @@ class Record:
     host: str = ""
     slot: str = ""
     job: str = ""
+    content: str | None = None
 
     def to_json(self) -> str:
         """Return the record as compact JSON; a detection is [class, score, x1, y1, x2, y2].
@@ -139,14 +143,34 @@ class Record:
         return _build(cls, value)
 
 
+def label_text(detections: Iterable[Detection], width: int, height: int) -> str:
+    """Return a YOLO label file with confidence, as ultralytics' ``save_txt`` writes it.
+
+    One line for each object: class, centre x, centre y, width, height (fractions of the picture),
+    score; six significant digits. Empty when nothing was found.
+
+    Args:
+        detections: Objects of the picture.
+        width: Pixels of the picture.
+        height: Pixels of the picture.
+    """
+    lines = []
+    for index, score, (x1, y1, x2, y2) in detections:
+        centre = ((x1 + x2) / 2 / width, (y1 + y2) / 2 / height)
+        size = ((x2 - x1) / width, (y2 - y1) / height)
+        lines.append(f"{index} " + " ".join(f"{v:g}" for v in (*centre, *size, score)))
+    return "".join(line + "\n" for line in lines)
+
+
 JSON_STRING = rb'"[^"\\\x00-\x1f]*(?:\\.[^"\\\x00-\x1f]*)*"'
 """Pattern of a string in JSON."""
 
+_HALF = (1 << 64) - 1
 _NUMBERS = rb"[-\d.eE+,\[\]]*"
 _RECORD = re.compile(
     rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
     rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\\x00-\x1f]*\},'
-    rb'"host":%b,"slot":%b,"job":%b(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
+    rb'"host":%b,"slot":%b,"job":%b,"content":(?:null|"([0-9a-f]{32})")(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
     % (JSON_STRING, _NUMBERS, JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING)
 )
 
@@ -159,6 +183,7 @@ class Seen(NamedTuple):
     mtime_ns: int
     settings_digest: str
     failed: bool
+    content: str | None = None
 
 
 def parse_record(text: bytes) -> Seen:
@@ -169,12 +194,33 @@ def parse_record(text: bytes) -> Seen:
     """
     # Good records as this package writes them, without building their detections.
     if match := _RECORD.fullmatch(text):
-        key, size, mtime_ns, digest = match.groups()
-        return Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False)
+        key, size, mtime_ns, digest, content = match.groups()
+        found = content.decode("ascii") if content is not None else None
+        return Seen(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False, found)
     record = Record.from_json(text)
     if not re.fullmatch("[0-9a-f]{16}", str(record.key)):
         raise ValueError(f"not a record: key {record.key!r}")
-    return Seen(record.key, record.size, record.mtime_ns, record.settings_digest, record.error is not None)
+    failed = record.error is not None
+    return Seen(record.key, record.size, record.mtime_ns, record.settings_digest, failed, record.content)
+
+
+def fingerprint(size: int, mtime_ns: int, content: str | None) -> int:
+    """Return what tells files apart, for :func:`is_same_file`: one number, as a million of them must fit in memory."""
+    by_date = hash((size, mtime_ns)) & _HALF
+    by_content = (int(content[:16], 16) or 1) if content else 0
+    return by_date << 64 | by_content
+
+
+def is_same_file(recorded: int | None, wanted: int) -> bool:
+    """Whether a fingerprint in a record is that of the file in question.
+
+    By content where it is known of both, else by size and date.
+    """
+    if recorded is None:
+        return False
+    if recorded & _HALF and wanted & _HALF:
+        return recorded & _HALF == wanted & _HALF
+    return recorded >> 64 == wanted >> 64
 
 
 @dataclass(frozen=True, slots=True)

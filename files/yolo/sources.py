@@ -21,14 +21,15 @@ import time
 import zipfile
 import zlib
 from calendar import timegm
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, Any
 
-from . import manifest
+from . import contents, manifest
+from .contents import Index
 from .errors import YoloError, run_cli
 from .fsio import atomic_file, dumps
 from .layout import IMAGE_SUFFIXES
@@ -67,13 +68,16 @@ class Source:
     manifest: Manifest
 
 
-def resolve(images: str, cache: Path, max_bytes: int = MAX_ZIP_BYTES) -> Source:
+def resolve(
+    images: str, cache: Path, max_bytes: int = MAX_ZIP_BYTES, known: Callable[[str], Index] = lambda _: {}
+) -> Source:
     """Find the images called ``images`` and list them.
 
     Args:
         images: Path of a folder, an image or a zip.
         cache: Folder in which zips are unpacked, each under a name that follows its content.
         max_bytes: Most bytes that a zip may unpack to.
+        known: Returns what was known of an input the last time, by its ``input_id``.
 
     Raises:
         YoloError: There is no image, or the zip is damaged, encrypted, unsafe or too large.
@@ -82,18 +86,18 @@ def resolve(images: str, cache: Path, max_bytes: int = MAX_ZIP_BYTES) -> Source:
     path = os.path.abspath(os.path.expanduser(images))
     name = os.path.basename(path)
     path_hash = hashlib.sha256(manifest.encode(path)).hexdigest()[:_HASH_LENGTH]
+    input_id = f"{slug(name)}-{path_hash}"
     if os.path.isdir(path):
-        source = Source(path, f"{slug(name)}-{path_hash}", manifest.build(path))
+        source = Source(path, input_id, manifest.build(path, known(input_id)))
     elif not os.path.exists(path):
         raise YoloError("no such images", images, _EXPECTED, "check the path given as images=")
     elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-        single = manifest.build_single(path)
-        source = Source(os.path.dirname(path), f"{slug(name)}-{path_hash}", single)
+        source = Source(os.path.dirname(path), input_id, manifest.build_single(path, known(input_id)))
     else:
         folder, content_hash = unpack(Path(path), cache, max_bytes)
         stem = name[:-4] if name.lower().endswith(".zip") else name
         input_id = f"{slug(stem)}-{content_hash[:_HASH_LENGTH]}"
-        source = Source(os.fspath(folder), input_id, manifest.build(folder))
+        source = Source(os.fspath(folder), input_id, manifest.build(folder, known(input_id)))
     if not any(source.manifest.images):
         raise YoloError("no image to work on", _nothing(images, source.manifest), _EXPECTED)
     return source
@@ -315,9 +319,16 @@ def write_files_from(source: Source, path: str | os.PathLike[str]) -> None:
 
     Each begins with ``./``, because rsync takes a line that begins with ``#`` for a comment.
     """
+    _write_paths(path, (manifest.encode(entry.path) for entry in source.manifest.images))
+
+
+def _write_paths(path: str | os.PathLike[str], names: Iterable[bytes]) -> int:
+    count = 0
     with atomic_file(path) as file:
-        for entry in source.manifest.images:
-            file.write(b"./" + manifest.encode(entry.path) + b"\0")
+        for name in names:
+            file.write(b"./" + name + b"\0")
+            count += 1
+    return count
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -326,28 +337,55 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("images", help=_EXPECTED)
     parser.add_argument("--cache", type=Path, required=True, help="folder to unpack zips in")
     parser.add_argument("--out", type=Path, required=True, help="folder that gets a folder with the two lists")
+    parser.add_argument("--known", type=Path, help="folder with an index for each input that was sent before")
+    parser.add_argument("--checksum", action="store_true", help="read all files, whatever the index says")
     parser.add_argument("--max-zip-bytes", type=int, default=MAX_ZIP_BYTES, help="default: %(default)s")
     args = parser.parse_args(argv)
-    print(dumps(prepare(args.images, args.cache, args.out, args.max_zip_bytes)))
+    print(dumps(prepare(args.images, args.cache, args.out, args.known, args.checksum, args.max_zip_bytes)))
     return 0
 
 
-def prepare(images: str, cache: Path, out: Path, max_bytes: int = MAX_ZIP_BYTES) -> dict[str, Any]:
+def prepare(
+    images: str,
+    cache: Path,
+    out: Path,
+    known: Path | None = None,
+    checksum: bool = False,
+    max_bytes: int = MAX_ZIP_BYTES,
+) -> dict[str, Any]:
     """Do what the command does, and return what it prints.
 
     Each call gets a folder of its own in ``out``, so that calls at the same time do not mix; those of the past days go.
+    The new index stands there too. It may replace the one in ``known`` only after everything was sent: what the index
+    says of a file is also what its copy on the share is taken for.
     """
-    source = resolve(images, cache, max_bytes)
+
+    def read_known(input_id: str) -> Index:
+        return {} if known is None or checksum else contents.read_index(known / input_id)
+
+    source = resolve(images, cache, max_bytes, read_known)
+    before = read_known(source.input_id)
     out.mkdir(parents=True, exist_ok=True)
     _forget_old(out)
     listed = Path(tempfile.mkdtemp(dir=os.path.abspath(out)))
     manifest.write(source.manifest, listed / "manifest.jsonl")
     write_files_from(source, listed / "files-from")
+    contents.write_index(listed / "index", source.manifest.index)
+    index = source.manifest.index
+    doubtful = (
+        path
+        for entry in source.manifest.images
+        if contents.needs_comparing(before.get(path := manifest.encode(entry.path)), index[path])
+    )
     return {
         "root": source.root,
         "input_id": source.input_id,
         "manifest": str(listed / "manifest.jsonl"),
+        "stamp": manifest.stamp(listed / "manifest.jsonl"),
         "files_from": str(listed / "files-from"),
+        "doubtful": _write_paths(listed / "doubtful-from", doubtful),
+        "doubtful_from": str(listed / "doubtful-from"),
+        "index": str(listed / "index"),
         **source.manifest.summary(),
     }
 

@@ -35,9 +35,15 @@ def make_run(
     entries = [entry(i, path, skip="empty file: 0 bytes" if path in skipped else None) for i, path in enumerate(paths)]
     manifest.write(manifest.Manifest(tuple(entries)), run.manifest)
     model = Share(root).weights(SETTINGS["weights_id"]).model
-    fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(model)})
+    fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(model), "manifest": manifest.stamp(run.manifest)})
     fsio.write_json(model / "model.json", {"names": names or ["cat", "dog"]})
     return run, entries
+
+
+def restamp(run: Run) -> Run:
+    """Tell the run's settings that the manifest is meant to be as it is."""
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "manifest": manifest.stamp(run.manifest)})
+    return run
 
 
 def put_record(leg: Leg, item: Entry, **changes: Any) -> Record:

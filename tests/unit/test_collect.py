@@ -1,13 +1,14 @@
 import csv
 import json
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from make_run import SETTINGS, entry, make_run, put_job, put_record
-from yolo import collect, fsio
+from make_run import SETTINGS, entry, make_run, put_job, put_record, restamp
+from yolo import collect, fsio, manifest, outputs, plan
 from yolo.errors import YoloError
-from yolo.records import Detection
+from yolo.records import Detection, settings_digest
 
 ODD = b'caf\xe9, "x"\r\n.jpg'.decode("utf-8", "surrogateescape")
 
@@ -423,7 +424,127 @@ def test_a_full_disk_leaves_the_last_results(tmp_path, monkeypatch):
 def test_a_run_without_a_manifest_is_one_clear_error(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     run.manifest.write_text("{}\n")
+    restamp(run)
     with pytest.raises(YoloError, match=r"manifest\.jsonl line 1"):
+        collect.collect(run, "parallel")
+
+
+@pytest.mark.parametrize("left", [b"", b"one line of another run\n"])
+def test_a_manifest_that_lost_its_lines_is_no_success(tmp_path, left):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    for item in entries:
+        put_record(run.leg("parallel"), item)
+    run.manifest.write_bytes(left)
+    with pytest.raises(YoloError, match=r"not the one that was sent.*expected 2 lines.*run the same run_id again"):
+        collect.collect(run, "parallel")
+    assert not run.leg("parallel").metrics_json.exists()
+
+
+@pytest.mark.parametrize("paths", [[], ["a.txt"]])
+def test_a_run_without_images_is_no_success(tmp_path, paths):
+    run, _ = make_run(tmp_path, paths, skipped=tuple(paths))
+    with pytest.raises(YoloError, match="the run has no images"):
+        collect.collect(run, "parallel")
+
+
+def test_settings_that_do_not_name_the_manifest_are_refused(tmp_path):
+    run, _ = make_run(tmp_path, ["a.jpg"])
+    fsio.write_json(run.settings, {k: v for k, v in fsio.read_json(run.settings).items() if k != "manifest"})
+    with pytest.raises(YoloError, match=r"lack a value.*manifest"):
+        collect.collect(run, "parallel")
+
+
+def test_classes_of_one_name_are_counted_apart(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"], names=["person", "cat", "person"])
+    box = (0.0, 0.0, 1.0, 1.0)
+    put_record(run.leg("parallel"), entries[0], detections=tuple(Detection(c, 0.5, box) for c in (0, 0, 1, 2)))
+    _, metrics, _, _ = results(run)
+    assert metrics["detections_per_class"] == {"person (class 0)": 2, "cat": 1, "person (class 2)": 1}
+    assert sum(metrics["detections_per_class"].values()) == metrics["counts"]["detections"]
+
+
+@pytest.mark.parametrize("name", ["=1+2.jpg", "+1.jpg", "-rf.jpg", "@x.jpg", "\tx.jpg", "\rx.jpg"])
+def test_no_cell_of_the_table_is_a_formula(tmp_path, name):
+    run, entries = make_run(tmp_path, [name])
+    put_record(run.leg("parallel"), entries[0], error="=cmd|' /C calc'!A0", host="@host", detections=())
+    _, metrics, _, table = results(run)
+    assert (table[0]["path"], table[0]["error"], table[0]["host"]) == (f"'{name}", "'=cmd|' /C calc'!A0", "'@host")
+    assert metrics["failures"][0]["path"] == name
+
+
+def put_outputs(leg, items, picture=True):
+    for item in items:
+        fsio.write_text(leg.label(item.label), "")
+        if picture:
+            fsio.write_text(leg.image(item.path), "")
+
+
+def files(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_the_results_of_other_images_do_not_stay(tmp_path):
+    run, entries = make_run(tmp_path, ["a/a.jpg", "b/b.jpg", "c.jpg"])
+    leg = run.leg("parallel")
+    plan.make_plan(run, "parallel", 1)
+    for item in entries:
+        put_record(leg, item, error="truncated" if item.path == "c.jpg" else None)
+    put_outputs(leg, entries[:2])
+    collect.collect(run, "parallel")
+    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a/a.jpg", "b/b.jpg"], ["a/a.jpg.txt", "b/b.jpg.txt"])
+    # The same name again, with fewer images: there is nothing to plan.
+    manifest.write(manifest.Manifest(tuple(entries[:1])), run.manifest)
+    assert plan.make_plan(restamp(run), "parallel", 1).plan is None
+    collect.collect(run, "parallel")
+    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
+    assert not (leg.images_dir / "b").exists()
+
+
+def test_pictures_that_are_not_wanted_any_more_do_not_stay(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    plan.make_plan(run, "parallel", 1)
+    put_record(leg, entries[0])
+    put_outputs(leg, entries)
+    collect.collect(run, "parallel")
+    settings = {**fsio.read_json(run.settings), "save_images": False}
+    fsio.write_json(run.settings, settings)
+    plan.make_plan(run, "parallel", 1)
+    put_record(leg, entries[0], job="p002-c00000", settings_digest=settings_digest(settings))
+    collect.collect(run, "parallel")
+    assert not leg.images_dir.exists()
+    assert files(leg.labels_dir) == ["a.jpg.txt"]
+
+
+def test_what_a_run_of_before_left_is_looked_through(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    put_record(leg, entries[0])
+    put_outputs(leg, [*entries, entry(7, "old.jpg")])
+    collect.collect(run, "parallel")
+    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
+
+
+def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    plan.make_plan(run, "parallel", 1)
+    put_record(leg, entries[0])
+    put_outputs(leg, entries)
+    # As when a.png came to stand beside a.jpg.
+    manifest.write(manifest.Manifest((replace(entries[0], label="a.jpg.jpg.txt"),)), run.manifest)
+    collect.collect(restamp(run), "parallel")
+    assert files(leg.labels_dir) == ["a.jpg.jpg.txt"]
+    assert leg.label("a.jpg.jpg.txt").read_text() == "1 0.0941406 0.25026 0.157031 0.417187 0.912346\n"
+
+
+def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    plan.make_plan(run, "parallel", 1)
+    put_record(run.leg("parallel"), entries[0])
+    put_outputs(run.leg("parallel"), entries)
+    monkeypatch.setattr(outputs, "prune", lambda *_: pytest.fail("looked through the folders"))
+    for _ in range(2):
         collect.collect(run, "parallel")
 
 

@@ -18,7 +18,7 @@ import openvino as ov
 import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, ops, prepared
 from make_run import SETTINGS
-from yolo import detect, draw, fsio, model, nms
+from yolo import contents, detect, draw, fsio, model, nms
 from yolo.detect import (
     Budget,
     CrashNotes,
@@ -29,14 +29,13 @@ from yolo.detect import (
     Slot,
     Writer,
     find_slot,
-    label_text,
     to_detections,
 )
 from yolo.errors import BadImage, YoloError
 from yolo.journal import Journal, read_records
 from yolo.layout import Leg, Run, Share, image_key
 from yolo.model import EmbeddedNms, load_engine, load_info
-from yolo.records import Detection, Entry, JobReport, Progress, Record, settings_digest
+from yolo.records import Detection, Entry, JobReport, Progress, Record, label_text, settings_digest
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 Box = tuple[int, int, int, int]
@@ -894,9 +893,20 @@ def test_numbers_are_written_with_no_more_digits_than_they_have():
 
 def test_label_files_are_yolos_with_confidence():
     # Centre (1/3 + 100.1)/2 = 50.2167 of 200, 26 of 100; size 99.7667 of 200, 48 of 100.
-    assert label_text(FOUND, 200, 100) == "7 0.251083 0.26 0.498833 0.48 0.1\n"
-    none = nms.Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    assert label_text(none, 200, 100) == ""
+    assert label_text(detect.to_detections(FOUND), 200, 100) == "7 0.251083 0.26 0.498833 0.48 0.1\n"
+    assert label_text((), 200, 100) == ""
+
+
+def test_a_copy_that_is_not_the_file_that_was_listed_is_named(tmp_path):
+    job = Job(tmp_path, dict.fromkeys(("a.png", "b.png", "c.png"), png(PHOTO)))
+    job.entries[0] = replace(job.entries[0], content="0f" * 16)
+    job.entries[1] = replace(job.entries[1], content=contents.digest(png(PHOTO)))
+    job.write_chunk()
+    assert job.work() == 0
+    assert job.record("a.png").error.startswith("changed: the copy on the share is not the file that was listed")
+    assert [job.record(name).error for name in ("b.png", "c.png")] == [None, None]
+    # Also where the manifest does not know it, for the next time.
+    assert {job.record(name).content for name in ("b.png", "c.png")} == {contents.digest(png(PHOTO))}
 
 
 # --- where and how the job runs ---------------------------------------------------------------------------------------

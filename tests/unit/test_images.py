@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 from yolo.errors import BadImage
-from yolo.images import decode_image, describe_bytes, read_file, read_image
+from yolo.images import decode_image, read_file, read_image
+from yolo.sniff import describe_bytes
 
 HEIGHT, WIDTH = 40, 60
 LOSSLESS = (".png", ".bmp", ".tif", ".webp")

@@ -8,8 +8,10 @@ import pytest
 from yolo import manifest
 from yolo.errors import YoloError
 
+JPEG = b"\xff\xd8\xff\xe0 begins like a JPEG"
 
-def put(folder, name, data=b"x"):
+
+def put(folder, name, data=JPEG):
     path = os.path.join(os.fsencode(folder), name if isinstance(name, bytes) else name.encode())
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:
@@ -99,19 +101,51 @@ def test_hidden_files_and_folders_and_leavings_are_ignored_and_counted(tmp_path)
 
 
 def test_links_to_files_are_followed_and_links_to_folders_are_named(tmp_path):
-    put(tmp_path, "real/a.jpg", b"12345")
     folder = tmp_path / "in"
-    folder.mkdir()
-    (folder / "link.jpg").symlink_to(tmp_path / "real" / "a.jpg")
+    put(folder, "sub/a.jpg")
+    (folder / "link.jpg").symlink_to(folder / "sub" / "a.jpg")
     (folder / "broken.jpg").symlink_to(tmp_path / "nothing")
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
-    (folder / "folder").symlink_to(tmp_path / "real")
+    (folder / "folder").symlink_to(folder / "sub")
     found = {e.path: e for e in manifest.build(folder).entries}
-    assert (found["link.jpg"].skip, found["link.jpg"].size) == (None, 5)
+    assert (found["link.jpg"].skip, found["link.jpg"].size) == (None, len(JPEG))
     assert found["broken.jpg"].skip.startswith("broken link")
     assert found["loop.jpg"].skip.startswith("broken link")
     assert "not followed" in found["folder"].skip
-    assert len(found) == 4
+    assert len(found) == 5
+
+
+def test_links_out_of_the_folder_are_not_followed(tmp_path):
+    put(tmp_path, "outside/a.jpg")
+    put(tmp_path, "in/real.jpg")
+    put(tmp_path, "in-other/b.jpg")
+    folder = tmp_path / "in"
+    (folder / "x.jpg").symlink_to(tmp_path / "outside" / "a.jpg")
+    (folder / "relative.jpg").symlink_to("../in-other/b.jpg")
+    (folder / "twice.jpg").symlink_to(folder / "x.jpg")
+    found = {e.path: e for e in manifest.build(folder).entries}
+    for name in ("x.jpg", "relative.jpg", "twice.jpg"):
+        assert "link out of the folder: not followed" in found[name].skip
+        assert found[name].content is None
+    # The folder itself may be reached by a link, and one image that is named by hand may be one.
+    (tmp_path / "photos").symlink_to(folder)
+    assert {e.path for e in manifest.build(tmp_path / "photos").images} == {"real.jpg"}
+    assert [e.skip for e in manifest.build_single(folder / "x.jpg").entries] == [None]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n", "not an image: text"),
+        (b"<!DOCTYPE html><html>", "not an image: an HTML page"),
+        (bytes(100), "not an image: zeros"),
+    ],
+)
+def test_what_is_no_image_inside_is_not_sent(tmp_path, data, reason):
+    put(tmp_path, "x.jpg", data)
+    (entry,) = manifest.build(tmp_path).entries
+    assert entry.skip.startswith(reason)
+    assert entry.content is None
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -207,7 +241,7 @@ def test_a_damaged_line_is_named_with_its_number(tmp_path):
 
 
 def test_the_command_prints_a_summary(tmp_path):
-    put(tmp_path / "in", "a.jpg", b"123")
+    put(tmp_path / "in", "a.jpg")
     put(tmp_path / "in", b"caf\xe9.txt")
     result = subprocess.run(
         [sys.executable, "-m", "yolo.manifest", tmp_path / "in", "--out", tmp_path / "m.jsonl"],
@@ -220,5 +254,5 @@ def test_the_command_prints_a_summary(tmp_path):
         "count": 1,
         "skipped": 1,
         "ignored": 0,
-        "bytes": 3,
+        "bytes": len(JPEG),
     }

@@ -7,10 +7,11 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
-from make_run import DIGEST, SETTINGS, entry, make_run, put_job, put_record
+from make_run import DIGEST, entry, make_run, put_job, put_record, restamp
 from yolo import collect, fsio, manifest, plan
 from yolo.errors import YoloError
 from yolo.pace import DEFAULT, Pace
+from yolo.records import fingerprint
 
 
 def paths(count):
@@ -146,7 +147,7 @@ def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
     made = plan.make_plan(run, "parallel", slots=2)
     assert made.pace == Pace(2.0, 1.0, 100, "r1")
     assert [len(chunk) for chunk in planned(run.leg("parallel"), made.plan)] == plan.chunk_sizes(200, 2, made.pace)
-    fsio.write_json(run.settings, {**SETTINGS, "save_images": False})
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "save_images": False})
     assert plan.make_plan(run, "parallel", slots=2).pace == DEFAULT, "drawing nothing is another pace"
 
 
@@ -229,12 +230,38 @@ def test_a_record_of_another_file_or_other_settings_does_not_count(tmp_path):
     assert (made.images, made.done_before, made.failed_before) == (4, 1, 0)
 
 
+def test_a_record_of_other_content_does_not_count(tmp_path):
+    run, entries = make_run(tmp_path, paths(4))
+    leg = run.leg("parallel")
+    one, other = "1f" * 16, "2f" * 16
+    known = [replace(item, content=one if item.index < 3 else None) for item in entries]
+    manifest.write(manifest.Manifest(tuple(known)), run.manifest)
+    restamp(run)
+    # The same size and date, but another content; the same content under another date; content not known of one side.
+    put_record(leg, entries[0], content=other)
+    put_record(leg, entries[1], content=one, mtime_ns=7)
+    put_record(leg, entries[2])
+    put_record(leg, entries[3], content=other)
+    made = plan.make_plan(run, "parallel", 1)
+    assert (made.images, made.done_before) == (1, 3)
+    assert list(chain(*planned(leg, "p001"))) == ["000.jpg"]
+
+
+@pytest.mark.parametrize("left", [b"", b"another run's line\n"])
+def test_a_manifest_that_lost_its_lines_is_not_planned(tmp_path, left):
+    run, _ = make_run(tmp_path, paths(2))
+    run.manifest.write_bytes(left)
+    with pytest.raises(YoloError, match="not the one that was sent"):
+        plan.make_plan(run, "parallel", 1)
+    assert not run.leg("parallel").chunks.exists()
+
+
 def test_other_settings_plan_everything_again(tmp_path):
     run, entries = make_run(tmp_path, paths(2))
     for item in entries:
         put_record(run.leg("parallel"), item)
     assert plan.make_plan(run, "parallel", 1).chunks == 0
-    fsio.write_json(run.settings, {**SETTINGS, "conf": 0.5})
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "conf": 0.5})
     assert plan.make_plan(run, "parallel", 1).images == 2
 
 
@@ -356,6 +383,7 @@ def test_any_name_survives_planning(tmp_path):
 def test_a_damaged_manifest_is_named_with_its_line(tmp_path, line):
     run, entries = make_run(tmp_path, paths(1))
     run.manifest.write_text(f"{entries[0].to_json()}\n{line}\n")
+    restamp(run)
     with pytest.raises(YoloError, match=r"manifest\.jsonl line 2"):
         plan.make_plan(run, "parallel", 1)
 
@@ -371,18 +399,18 @@ def test_damaged_settings_are_named(tmp_path, text):
 def test_states_follow_the_lines_of_the_manifest(tmp_path):
     items = [replace(entry(i, p), key=f"{i:016x}") for i, p in enumerate(paths(3))]
     manifest.write(manifest.Manifest(tuple(items)), tmp_path / "m")
-    fingerprint = plan._fingerprint(items[1].size, items[1].mtime_ns)
-    done = plan.Done({bytes.fromhex(items[1].key): fingerprint}, {})
+    done = plan.Done({bytes.fromhex(items[1].key): fingerprint(items[1].size, items[1].mtime_ns, None)}, {})
     assert list(plan.classify(tmp_path / "m", done)) == [plan._TODO, plan._DONE, plan._TODO]
     assert DIGEST
 
 
 @pytest.mark.parametrize("skip", [None, "empty", 'odd "reason" \\'])
 @pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","skip":null}', ""])
-def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip):
-    line = replace(entry(3, path, skip=skip), mtime_ns=-5).to_json().encode() + b"\n"
+@pytest.mark.parametrize("content", [None, "0f" * 16])
+def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip, content):
+    line = replace(entry(3, path, skip=skip), mtime_ns=-5, content=content).to_json().encode() + b"\n"
     assert plan._LINE.fullmatch(line)
-    expected = (bytes.fromhex(entry(3, path).key), 100, -5, skip is not None)
+    expected = (bytes.fromhex(entry(3, path).key), fingerprint(100, -5, content), skip is not None)
     assert plan.parse_line(line) == expected
     spaced = json.dumps(json.loads(line)).encode()
     assert not plan._LINE.fullmatch(spaced)

@@ -127,13 +127,16 @@ def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
     record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
     text = record.to_json().encode()
     assert records._RECORD.fullmatch(text)
-    expected = (record.key, 100, 1_000, DIGEST, False)
+    expected = (record.key, 100, 1_000, DIGEST, False, None)
     assert parse_record(text) == expected
     assert parse_record(json.dumps(json.loads(text)).encode()) == expected
     more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
     assert records._RECORD.fullmatch(more)
     assert parse_record(more) == expected
-    assert parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True)
+    assert parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True, None)
+    with_content = replace(record, content="0f" * 16).to_json().encode()
+    assert records._RECORD.fullmatch(with_content)
+    assert parse_record(with_content) == (*expected[:5], "0f" * 16)
     for end in range(len(text)):
         with pytest.raises(ValueError):
             parse_record(text[:end])

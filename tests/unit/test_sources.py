@@ -1,3 +1,4 @@
+import hashlib
 import io
 import json
 import os
@@ -10,8 +11,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from yolo import manifest, sources
+from yolo import contents, manifest, sources
 from yolo.errors import YoloError
+
+JPEG = b"\xff\xd8\xff\xe0 begins like a JPEG"
 
 
 def make_zip(path, files, **options):
@@ -23,7 +26,7 @@ def make_zip(path, files, **options):
     return path
 
 
-def raw_name_zip(path, raw, data=b"x", system=3):
+def raw_name_zip(path, raw, data=JPEG, system=3):
     """Make a zip with one member, whose name is these bytes and is not said to be UTF-8."""
     placeholder = "n" * len(raw)
     buffer = io.BytesIO()
@@ -51,14 +54,14 @@ def refused(path, tmp_path, match, **options):
 def test_a_name_that_leads_out_is_refused(tmp_path, name):
     info = zipfile.ZipInfo(name)
     info.create_system = 0  # where a backslash parts folders
-    path = make_zip(tmp_path / "a.zip", {"good.jpg": b"x", info: b"x"})
+    path = make_zip(tmp_path / "a.zip", {"good.jpg": JPEG, info: JPEG})
     refused(path, tmp_path, "unsafe zip: a name leads out")
     assert not (tmp_path / "b.jpg").exists()
 
 
 def test_dots_inside_a_name_are_no_way_out(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"a..b/c...jpg": b"x", "./d.jpg": b"y"})
-    assert unpack(path, tmp_path) == {"a..b/c...jpg": b"x", "d.jpg": b"y"}
+    path = make_zip(tmp_path / "a.zip", {"a..b/c...jpg": JPEG, "./d.jpg": b"y"})
+    assert unpack(path, tmp_path) == {"a..b/c...jpg": JPEG, "d.jpg": b"y"}
 
 
 @pytest.mark.parametrize("mode", [0o120777, 0o010644, 0o060644])
@@ -79,7 +82,7 @@ def test_an_encrypted_zip_is_refused(tmp_path):
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="no zip program here")
 def test_a_zip_with_a_password_made_by_zip_is_refused(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"x")
+    (tmp_path / "a.jpg").write_bytes(JPEG)
     subprocess.run(["zip", "-q", "-P", "pw", "a.zip", "a.jpg"], cwd=tmp_path, check=True)
     refused(tmp_path / "a.zip", tmp_path, "encrypted")
 
@@ -87,7 +90,7 @@ def test_a_zip_with_a_password_made_by_zip_is_refused(tmp_path):
 @pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2,
                                   zipfile.ZIP_LZMA])  # fmt: skip
 def test_a_damaged_member_is_named(tmp_path, kind):
-    path = make_zip(tmp_path / "a.zip", {"good.jpg": b"x", "bad.jpg": os.urandom(5000)},
+    path = make_zip(tmp_path / "a.zip", {"good.jpg": JPEG, "bad.jpg": os.urandom(5000)},
                     compression=kind)  # fmt: skip
     data = bytearray(path.read_bytes())
     middle = data.index(b"bad.jpg") + 2000
@@ -133,7 +136,7 @@ def test_a_zip_larger_than_the_disk_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_name_that_is_a_file_and_a_folder_is_refused(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"a": b"x", "a/b.jpg": b"x"})
+    path = make_zip(tmp_path / "a.zip", {"a": JPEG, "a/b.jpg": JPEG})
     refused(path, tmp_path, "both a file and a folder")
 
 
@@ -156,7 +159,7 @@ def test_other_names_are_code_page_437(tmp_path):
 
 
 def test_names_that_say_they_are_utf8_are(tmp_path):
-    assert list(unpack(make_zip(tmp_path / "a.zip", {"ü/歩.jpg": b"x"}), tmp_path)) == ["ü/歩.jpg"]
+    assert list(unpack(make_zip(tmp_path / "a.zip", {"ü/歩.jpg": JPEG}), tmp_path)) == ["ü/歩.jpg"]
 
 
 def test_names_with_backslashes_are_folders_only_if_made_on_windows(tmp_path):
@@ -179,7 +182,7 @@ def test_the_time_of_a_member_is_kept(tmp_path):
     exact.extra = struct.pack("<HHH", 0x9999, 2, 0) + struct.pack("<HHBi", 0x5455, 5, 1, 1234567891)
     undated = zipfile.ZipInfo("c.jpg")
     undated.date_time = (1980, 0, 0, 0, 0, 0)
-    path = make_zip(tmp_path / "a.zip", {plain: b"x", exact: b"x", undated: b"x"})
+    path = make_zip(tmp_path / "a.zip", {plain: JPEG, exact: JPEG, undated: JPEG})
     folder, _ = sources.unpack(path, tmp_path / "cache")
     assert (folder / "a.jpg").stat().st_mtime == 1577934246
     assert (folder / "b.jpg").stat().st_mtime == 1234567891
@@ -187,7 +190,7 @@ def test_the_time_of_a_member_is_kept(tmp_path):
 
 
 def test_a_zip_is_unpacked_once(tmp_path, monkeypatch):
-    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
     first = sources.unpack(path, tmp_path / "cache")
     monkeypatch.setattr(sources, "_unpack", lambda *_: pytest.fail("unpacked again"))
     shutil.copy(path, tmp_path / "copy.zip")
@@ -195,7 +198,7 @@ def test_a_zip_is_unpacked_once(tmp_path, monkeypatch):
 
 
 def test_another_content_under_the_same_name_is_unpacked(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
     first, _ = sources.unpack(path, tmp_path / "cache")
     make_zip(path, {"a.jpg": b"y"})
     second, _ = sources.unpack(path, tmp_path / "cache")
@@ -204,17 +207,17 @@ def test_another_content_under_the_same_name_is_unpacked(tmp_path):
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x"})
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
     _, content_hash = sources.unpack(path, tmp_path / "elsewhere")
     stale = tmp_path / "cache" / f".tmp-{content_hash[:16]}-dead"
     stale.mkdir(parents=True)
-    (stale / "half.jpg").write_bytes(b"x")
-    assert unpack(path, tmp_path) == {"a.jpg": b"x"}
+    (stale / "half.jpg").write_bytes(JPEG)
+    assert unpack(path, tmp_path) == {"a.jpg": JPEG}
     assert not stale.exists()
 
 
 def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
-    path = make_zip(tmp_path / "a.zip", {"a.jpg": b"x", "b.jpg": b"x"})
+    path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG, "b.jpg": JPEG})
 
     def full(*_):
         raise OSError(28, "No space left on device")
@@ -227,7 +230,7 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
 
 def test_a_folder_of_images(tmp_path):
     (tmp_path / "My photos" / "sub").mkdir(parents=True)
-    (tmp_path / "My photos" / "sub" / "a.jpg").write_bytes(b"123")
+    (tmp_path / "My photos" / "sub" / "a.jpg").write_bytes(JPEG)
     found = sources.resolve(str(tmp_path / "My photos"), tmp_path / "cache")
     assert found.root == str(tmp_path / "My photos")
     assert found.input_id.startswith("My-photos-")
@@ -237,7 +240,7 @@ def test_a_folder_of_images(tmp_path):
 
 def test_the_id_of_a_folder_does_not_depend_on_how_it_is_written(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.jpg").write_bytes(b"1")
+    (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
     monkeypatch.chdir(tmp_path)
     ids = {sources.resolve(text, tmp_path / "cache").input_id for text in ("in", "in/", "./in", str(tmp_path / "in"))}
     assert len(ids) == 1
@@ -246,14 +249,14 @@ def test_the_id_of_a_folder_does_not_depend_on_how_it_is_written(tmp_path, monke
 def test_folders_of_equal_name_have_different_ids(tmp_path):
     for parent in ("a", "b"):
         (tmp_path / parent / "in").mkdir(parents=True)
-        (tmp_path / parent / "in" / "x.jpg").write_bytes(b"1")
+        (tmp_path / parent / "in" / "x.jpg").write_bytes(JPEG)
     first, second = (sources.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b"))
     assert first != second
 
 
 def test_one_image_is_the_only_one_of_its_folder(tmp_path):
-    (tmp_path / "a.jpg").write_bytes(b"1")
-    (tmp_path / "b.jpg").write_bytes(b"1")
+    (tmp_path / "a.jpg").write_bytes(JPEG)
+    (tmp_path / "b.jpg").write_bytes(JPEG)
     found = sources.resolve(str(tmp_path / "b.jpg"), tmp_path / "cache")
     assert found.root == str(tmp_path)
     assert [e.path for e in found.manifest.entries] == ["b.jpg"]
@@ -261,7 +264,7 @@ def test_one_image_is_the_only_one_of_its_folder(tmp_path):
 
 
 def test_a_zip_has_the_id_of_its_content(tmp_path):
-    first = make_zip(tmp_path / "Holiday.ZIP", {"a.jpg": b"x"})
+    first = make_zip(tmp_path / "Holiday.ZIP", {"a.jpg": JPEG})
     found = sources.resolve(str(first), tmp_path / "cache")
     assert found.input_id.startswith("Holiday-")
     (tmp_path / "moved").mkdir()
@@ -270,11 +273,11 @@ def test_a_zip_has_the_id_of_its_content(tmp_path):
 
 
 def test_a_zip_may_be_called_anything(tmp_path):
-    path = make_zip(tmp_path / "photos.backup", {"a.jpg": b"x"})
+    path = make_zip(tmp_path / "photos.backup", {"a.jpg": JPEG})
     assert sources.resolve(str(path), tmp_path / "cache").input_id.startswith("photos.backup-")
 
 
-@pytest.mark.parametrize("files", [{}, {"a.txt": b"x"}, {"a.jpg": b""}, {".a.jpg": b"x"}])
+@pytest.mark.parametrize("files", [{}, {"a.txt": JPEG}, {"a.jpg": b""}, {".a.jpg": JPEG}])
 def test_no_image_at_all_is_one_clear_error(tmp_path, files):
     (tmp_path / "in").mkdir()
     for name, data in files.items():
@@ -334,7 +337,7 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
     for name in [*names, b"skipped.txt", b".hidden.jpg"]:
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(b"12345")
+            file.write(JPEG)
     (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "ü.jpg")
     result = run(tmp_path / "in", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
@@ -343,11 +346,15 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
         "root": str(tmp_path / "in"),
         "input_id": printed["input_id"],
         "manifest": printed["manifest"],
+        "stamp": {"lines": 8, "sha256": hashlib.sha256(Path(printed["manifest"]).read_bytes()).hexdigest()},
         "files_from": printed["files_from"],
+        "doubtful": 7,
+        "doubtful_from": printed["doubtful_from"],
+        "index": printed["index"],
         "count": 7,
         "skipped": 1,
         "ignored": 1,
-        "bytes": 35,
+        "bytes": 7 * len(JPEG),
     }
     command = ["rsync", "-rtL", "--from0", f"--files-from={printed['files_from']}"]
     subprocess.run([*command, f"{printed['root']}/", f"{tmp_path}/staged/"], check=True)
@@ -364,7 +371,7 @@ def test_calls_at_the_same_time_do_not_mix(tmp_path):
     for name in ("one", "two"):
         folder = tmp_path / name
         folder.mkdir()
-        (folder / f"{name}.jpg").write_bytes(b"12345")
+        (folder / f"{name}.jpg").write_bytes(JPEG)
         printed.append(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out"))
     assert [Path(said["files_from"]).read_bytes() for said in printed] == [b"./one.jpg\0", b"./two.jpg\0"]
     listed = [[entry.path for entry in manifest.read(said["manifest"])] for said in printed]
@@ -374,7 +381,7 @@ def test_calls_at_the_same_time_do_not_mix(tmp_path):
 def test_lists_of_the_past_weeks_go(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
-    (folder / "a.jpg").write_bytes(b"12345")
+    (folder / "a.jpg").write_bytes(JPEG)
     old, recent = (
         Path(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
     )
@@ -391,3 +398,83 @@ def test_the_command_fails_in_one_line(tmp_path):
     assert result.stdout == b""
     assert result.stderr.count(b"\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def listed(folder, tmp_path, **options):
+    """What the command prints, after the index took its place as the playbook does when all is sent."""
+    said = sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out", tmp_path / "known", **options)
+    (tmp_path / "known").mkdir(exist_ok=True)
+    shutil.copy(said["index"], tmp_path / "known" / said["input_id"])
+    entries = {entry.path: entry for entry in manifest.read(said["manifest"])}
+    return said, entries, Path(said["doubtful_from"]).read_bytes()
+
+
+def settle(path):
+    """Let a file look as if it was last changed long ago, as far as a program can."""
+    os.utime(path, ns=(10**18, 10**18))
+
+
+@pytest.fixture
+def no_tick(monkeypatch):
+    """Files of a test are always new: the index takes them all the same."""
+    monkeypatch.setattr(contents, "_TICK_NS", 0)
+
+
+def test_a_file_of_the_same_size_and_date_is_another_one(tmp_path, no_tick):
+    photo = tmp_path / "in" / "a.jpg"
+    photo.parent.mkdir()
+    for data in (JPEG + b"1", JPEG + b"2"):
+        photo.write_bytes(data)
+        settle(photo)
+        said, entries, doubtful = listed(photo.parent, tmp_path)
+        assert entries["a.jpg"].content == contents.digest(data)
+        # rsync would take the copy on the share for it.
+        assert (said["doubtful"], doubtful) == (1, b"./a.jpg\0")
+    assert listed(photo.parent, tmp_path)[0]["doubtful"] == 0
+
+
+def test_a_file_that_was_not_touched_is_not_read_again(tmp_path, no_tick, monkeypatch):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(JPEG)
+    _, first, _ = listed(tmp_path / "in", tmp_path)
+    (tmp_path / "in" / "b.jpg").write_bytes(JPEG + b"longer")
+    read = []
+    examine = contents.examine
+    monkeypatch.setattr(manifest, "examine", lambda path: read.append(os.path.basename(path)) or examine(path))
+    said, second, doubtful = listed(tmp_path / "in", tmp_path)
+    assert read == [b"b.jpg"]
+    assert second["a.jpg"] == first["a.jpg"]
+    assert second["b.jpg"].content == contents.digest(JPEG + b"longer")
+    assert doubtful == b"", "its size tells rsync that it is another one"
+    read.clear()
+    said, third, doubtful = listed(tmp_path / "in", tmp_path, checksum=True)
+    assert sorted(read) == [b"a.jpg", b"b.jpg"]
+    assert said["doubtful"] == 2
+    assert third == second
+
+
+def test_a_file_that_was_changed_just_now_is_read_again(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
+    said, _, _ = listed(tmp_path / "in", tmp_path)
+    assert Path(said["index"]).read_bytes() == b""
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]\n", b'["a.jpg"]\n', b"1\n"])
+def test_a_damaged_index_means_reading_again(tmp_path, no_tick, damage):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
+    said, _, _ = listed(tmp_path / "in", tmp_path)
+    (tmp_path / "known" / said["input_id"]).write_bytes(damage)
+    said, entries, _ = listed(tmp_path / "in", tmp_path)
+    assert entries["a.jpg"].content == contents.digest(JPEG)
+    assert said["doubtful"] == 1
+
+
+def test_a_name_that_is_not_utf8_stands_in_the_index(tmp_path, no_tick):
+    (tmp_path / "in").mkdir()
+    with open(os.path.join(os.fsencode(tmp_path / "in"), b"caf\xe9\n.jpg"), "wb") as file:
+        file.write(JPEG)
+    listed(tmp_path / "in", tmp_path)
+    assert listed(tmp_path / "in", tmp_path)[0]["doubtful"] == 0
