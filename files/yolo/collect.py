@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from . import __version__, cost, fsio, layout, manifest, outputs, pace
+from .clocks import align
 from .errors import YoloError, one_line, run_cli
 from .journal import read_records
 from .latency import Latencies, total_ms
@@ -26,6 +27,7 @@ from .layout import LEGS, Leg, Run
 from .overlap import overlapped
 from .plan import check_manifest, read_digest, read_settings, run_at
 from .records import STAGES, Entry, JobReport, Record, fingerprint, is_same_file, label_text
+from .submit import read_submitted
 
 EXIT_MISSING = 3
 """Exit code when images have neither a result nor a named failure."""
@@ -237,8 +239,8 @@ def collect(
     Args:
         run: The run.
         leg_name: ``parallel`` or ``single``.
-        submitted: When the jobs of the newest pass were submitted, seconds since the epoch; by
-            default what was given for the same pass before.
+        submitted: When the jobs of the newest pass were submitted, seconds since the epoch by the share's clock; by
+            default what ``yolo.submit`` noted.
         stage_seconds: How long it took to put images, weights and code on the share; kept as ``submitted`` is.
         prices: What the hosts cost, see ``cost.parse``.
 
@@ -257,19 +259,22 @@ def collect(
     jobs = read_jobs(leg)
     # A pass that found nothing to do, or whose jobs never ended, leaves the last figures as are.
     plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
-    last = [job for job in jobs if job.plan == plan]
+    aligned = align([job for job in jobs if job.plan == plan])
+    last = aligned.jobs
     tally = _write_images(run, leg, names, plan)
     if tally.images == tally.skipped:
         raise YoloError("the run has no images", run.manifest, "a line for each file, one of them an image at least")
     if outputs.is_stale(leg, settings):
         _remove_others(run, leg, settings)
         outputs.settle(leg, settings)
+    submitted = read_submitted(leg, plan) if submitted is None else submitted
     known = {"submitted": submitted, "stage_seconds": stage_seconds, "collect_seconds": None}
-    if submitted is None:
-        known |= {name: value for name, value in _known_before(leg, plan).items() if known[name] is None}
+    known |= {name: value for name, value in _known_before(leg, plan).items() if known[name] is None}
     if known["collect_seconds"] is None:
         known["collect_seconds"] = round(time.monotonic() - began, 3)
     metrics = _metrics(run, leg_name, settings, names, tally, last, known)
+    metrics["clocks"] = {"reference": aligned.reference, "ahead_seconds": aligned.ahead}
+    metrics["notes"] = aligned.notes
     metrics["cost"] = cost.of_pass(prices or {}, pass_seconds(metrics["times"]), tally.processed, leg_name == "single")
     fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
     pace.remember(run, settings, last)

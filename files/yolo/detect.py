@@ -38,6 +38,7 @@ import cv2
 import numpy as np
 
 from . import __version__, contents, draw, fsio, nms
+from .clocks import share_clock
 from .errors import YoloError, one_line, run_cli
 from .images import DEFAULT_MAX_PIXELS, BadImage, count_pixels, decode_image, read_file
 from .journal import Journal
@@ -661,7 +662,8 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
     Raises:
         YoloError: The job cannot work at all, or can no longer write to the share.
     """
-    started = process_start()
+    age = process_age()
+    started, began = time.time() - age, time.monotonic() - age
     leg = run.leg(leg_name)
     settings = Settings.from_run(read_settings(run))
     digest = read_digest(run)
@@ -671,7 +673,8 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
     job = f"{plan}-{chunk}"
     tally = Tally(leg.progress(plan, chunk), len(entries), slot.host)
     with _Termination() as termination, _share_errors(leg):
-        tally.beat(now=True)
+        heartbeat = leg.progress(plan, chunk)
+        share_time, host_time = share_clock(lambda: tally.beat(now=True), heartbeat)
         journal = Journal(leg, plan, chunk)
         done = read_done(journal.earlier, digest)
         todo = []
@@ -690,7 +693,7 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
             settings.model_dir, info, threads=threads, engine=settings.engine, precision=settings.precision
         )
         detector = Detector(info, engine, settings)
-        tally.seconds["start"] = time.time() - started
+        tally.seconds["start"] = time.monotonic() - began
 
         notes = CrashNotes(leg.root / "inflight" / job)
         finished = False
@@ -719,7 +722,8 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                     lambda output: tally.add(write_output(leg, journal, output)),
                     lambda: termination.asked,
                 )
-            ended = time.time()
+            ended = started + time.monotonic() - began
+            jump = time.time() - ended
             tally.beat(now=True)
             if tally.done < len(entries):
                 print(
@@ -740,6 +744,8 @@ def run_chunk(run: Run, leg_name: str, plan: str, chunk: str, threads: int = 0) 
                 images=len(entries),
                 failed=tally.failed,
                 cpu_model=cpu_model(),
+                clock_ahead=round(host_time - share_time, 3),
+                clock_jump=round(jump, 3),
                 versions={
                     "python": platform.python_version(),
                     "numpy": np.__version__,
@@ -850,15 +856,15 @@ def _share_errors(leg: Leg) -> Iterator[None]:
         ) from error
 
 
-def process_start() -> float:
-    """When this process began, seconds since the epoch: before Python and its imports."""
+def process_age() -> float:
+    """Return the seconds since this process began: before Python and its imports."""
     try:
         fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
         ticks = int(fields[19])  # starttime, the 22nd field; two stand before the parenthesis
         uptime = float(Path("/proc/uptime").read_text().split()[0])
-        return time.time() - max(uptime - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
+        return max(uptime - ticks / os.sysconf("SC_CLK_TCK"), 0.0)
     except (OSError, ValueError, IndexError):
-        return time.time() - time.process_time()
+        return time.process_time()
 
 
 def parse_chunk(text: str) -> tuple[str, str]:

@@ -75,6 +75,10 @@ class Leg:
         """What the plan holds: number of chunks and images, and what it found done before."""
         return self.chunks / plan / "plan.json"
 
+    def submission(self, plan: str) -> Path:
+        """When a plan's jobs were submitted, and their ClusterId."""
+        return self.chunks / plan / "submitted.json"
+
     def queue(self, plan: str) -> Path:
         """The chunk files of a plan, one path a line, for ``queue chunk from``."""
         return self.chunks / plan / "queue.txt"

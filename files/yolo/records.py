@@ -266,14 +266,16 @@ class JobReport:
         slot: Slot on that host.
         cpus: CPUs of the slot.
         threads: Threads that the engine was given.
-        start: When the job's process began, seconds since the epoch.
-        end: When its last image was done, seconds since the epoch.
+        start: When the job's process began, seconds since the epoch by the host's clock.
+        end: When its last image was done: ``start`` and the time since, by a clock that does not jump.
         seconds: Sums over the job: ``start`` (imports and loading the model), ``read``,
             ``infer``, ``draw``, ``write``.
         images: Images of the chunk, failed ones included.
         failed: Images that failed.
         cpu_model: Name of the CPU.
         versions: Versions by name, e.g. python, openvino, opencv, numpy, yolo.
+        clock_ahead: Seconds by which the host's clock was ahead of the share's when the job began; None if not known.
+        clock_jump: Seconds by which the host's clock jumped while the job ran.
     """
 
     plan: str
@@ -289,6 +291,8 @@ class JobReport:
     failed: int = 0
     cpu_model: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    clock_ahead: float | None = None
+    clock_jump: float = 0.0
 
     def to_json(self) -> str:
         """Return the report as compact JSON."""

@@ -521,6 +521,7 @@ def page(
     weights = metrics["settings"].get("weights_name") or "weights not named"
     passed = {"parallel": "on all slots", "single": "on one slot"}.get(metrics["leg"], metrics["leg"])
     lead = f"YOLOv5 on an HTCondor pool, {passed}{', compared with one slot' if compared else ''}; weights {weights}."
+    notes = "".join(paragraph(f"Note: {note}", "bad") for note in metrics.get("notes", ()))
     links = "".join(f'<li><a href="#{name}">{text(head)}</a></li>' for name, head, _ in sections)
     body = "".join(
         f'<section aria-labelledby="{name}"><h2 id="{name}">{text(head)}</h2>{content}</section>'
@@ -532,7 +533,7 @@ def page(
         "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{text(title)}</title><style>{_STYLE}</style></head>\n<body><main>"
-        f"<h1>{text(title)}</h1>{paragraph(lead)}{headline(metrics, compared)}"
+        f"<h1>{text(title)}</h1>{paragraph(lead)}{notes}{headline(metrics, compared)}"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>{body}</main></body></html>\n'
     )
 

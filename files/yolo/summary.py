@@ -1,6 +1,7 @@
-"""What a run came to, in a few lines for the terminal, from the figures in its results folder. Runs on the control node.
+"""What a run came to, in a few lines for the terminal, from the figures in its results folder.
 
-Names of files may hold anything: each is shown in one line, with what can't be printed escaped.
+Runs on the control node. Names of files may hold anything: each is shown in one line, with what can't be printed
+escaped.
 """
 
 from __future__ import annotations

@@ -1,0 +1,132 @@
+"""Results are of these images and of no others, whatever happens to files, names, clocks and power."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import Cluster, Outcome, files
+from power import Power
+from test_inference_run import photos, wait_for_jobs
+
+ODD = os.fsdecode(b"caf\xe9.jpg")
+TRUNCATED = os.fsdecode(b"cut\xe9.jpg")
+
+
+@pytest.fixture(scope="module")
+def folder(samples, tmp_path_factory) -> Path:
+    """Four photos, one under a name that is not UTF-8, one cut short; and what must not leave this machine."""
+    home = tmp_path_factory.mktemp("home")
+    secret = home / "id_ed25519"
+    secret.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nnot really\n-----END OPENSSH PRIVATE KEY-----\n")
+    out = home / "photos"
+    out.mkdir()
+    for name, photo in zip(("one.jpg", "two.jpg", "three.jpg", ODD), photos(samples), strict=False):
+        shutil.copy(photo, out / name)
+    (out / TRUNCATED).write_bytes(photos(samples)[4].read_bytes()[:3000])
+    (out / "link.jpg").symlink_to(secret)
+    shutil.copy(secret, out / "copy.jpg")
+    return out
+
+
+def boxes(outcome, name: str) -> list:
+    return sorted(item["bbox"] for item in outcome.predictions if item["file_name"] == name)
+
+
+def test_what_is_no_image_is_not_sent_and_any_name_is_reported(cluster: Cluster, folder):
+    outcome = cluster.infer(folder, run_id="honest")
+    assert outcome.code == 0
+    assert outcome.metrics["counts"] | {"ok": 4, "failed": 1, "skipped": 2} == outcome.metrics["counts"]
+    assert "failed: cut\\udce9.jpg: truncated" in outcome.output
+    assert {row["path"] for row in outcome.metrics["slowest"]} >= {ODD}
+    assert "link.jpg: link out of the folder: not followed" in outcome.output
+    assert "copy.jpg: not an image: text" in outcome.output
+    staged = cluster.on("manager", "ls", outcome.metrics["settings"]["input_dir"])
+    assert "one.jpg" in staged
+    assert "link.jpg" not in staged
+    assert "copy.jpg" not in staged
+
+
+def test_the_same_run_over_other_images_has_no_result_of_before(cluster: Cluster, folder, samples):
+    before = cluster.infer(folder, run_id="honest", mode="compare")
+    assert before.code == 0
+    # Replaced by another photo, with the same size and date; another one is gone.
+    one, other = folder / "one.jpg", photos(samples)[7].read_bytes()
+    status = one.stat()
+    old = one.read_bytes()
+    size = max(len(old), len(other))
+    one.write_bytes(old.ljust(size, b"\0"))
+    os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
+    padded = cluster.infer(folder, run_id="padded")
+    assert boxes(padded, "one.jpg") == boxes(before, "one.jpg") != []
+    one.write_bytes(other.ljust(size, b"\0"))
+    os.utime(one, ns=(status.st_atime_ns, status.st_mtime_ns))
+    (folder / "two.jpg").unlink()
+    for run_id in ("padded", "honest"):
+        after = cluster.infer(folder, run_id=run_id, save_images="no" if run_id == "honest" else "yes")
+        assert after.code == 0
+        assert boxes(after, "one.jpg") not in ([], boxes(before, "one.jpg"))
+        assert after.metrics["counts"] | {"ok": 3, "failed": 1} == after.metrics["counts"]
+        names = {"one", "three", ODD.removesuffix(".jpg")}
+        assert files(after.results / "labels") == {f"{name}.txt" for name in names}
+        assert files(after.results / "images") == ({f"{name}.jpg" for name in names} if run_id == "padded" else set())
+        with zipfile.ZipFile(after.results / "results.zip") as archive:
+            packed = archive.namelist()
+        assert not [name for name in packed if "two" in name]
+        assert bool([name for name in packed if name.startswith("images/")]) == (run_id == "padded")
+    # Of the comparison, which was of other images.
+    assert not (after.results / "compare.json").exists()
+    assert not (after.results / "metrics-single.json").exists()
+
+
+def test_clocks_that_disagree_and_a_file_that_vanishes(cluster: Cluster, samples, tmp_path):
+    images = tmp_path / "photos"
+    shutil.copytree(samples, images)
+    gone = photos(images)[3]
+    lists = Path.home() / ".cache/condor-yolo/staging"
+    before = set(lists.glob("*/files-from"))
+    try:
+        cluster.on("execute1", "date", "--set", "+1 hour")
+        run = cluster.start(images, run_id="clocks")
+        deadline = time.monotonic() + 60
+        # Listed, not sent yet: other steps come between.
+        while not set(lists.glob("*/files-from")) - before:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        gone.unlink()
+        output, _ = run.communicate(timeout=300)
+    finally:
+        cluster.on("execute1", "date", "--set", "-1 hour")
+    print(output)
+    assert run.returncode == 0
+    outcome = Outcome(run.returncode, output, cluster.results / "clocks")
+    assert outcome.metrics["counts"] | {"ok": 11, "failed": 1} == outcome.metrics["counts"]
+    (failure,) = outcome.metrics["failures"]
+    assert failure["path"] == gone.relative_to(images).as_posix()
+    assert "vanished" in failure["reason"]
+    # An hour would be in one of them.
+    times = outcome.metrics["times"]
+    assert 0 < times["wall_seconds"] < 300
+    assert 0 <= times["submit_to_start_seconds"] < 300
+    assert "the clock of execute1" in output
+    assert "s ahead of the share's" in output
+
+
+def test_a_power_cut_of_the_manager_loses_nothing(cluster: Cluster, samples):
+    manager = Power("manager")
+    run = cluster.start(samples, run_id="power", chunk_size=1)
+    try:
+        wait_for_jobs(cluster, "power", "JobStatus == 2")
+        manager.cut()
+    finally:
+        manager.restore()
+    output, _ = run.communicate(timeout=600)
+    print(output)
+    assert run.returncode == 0
+    assert "12 of 12 images done" in output
+    manifest = cluster.on("manager", "wc", "--lines", "/srv/share/runs/power/manifest.jsonl")
+    assert manifest.split()[0] == "12"

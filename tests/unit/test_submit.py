@@ -1,0 +1,47 @@
+import json
+import time
+
+import pytest
+from make_run import make_run
+from yolo import fsio, submit
+from yolo.errors import YoloError
+from yolo.watch import CommandFailed
+
+
+def test_the_jobs_and_when_they_were_submitted(tmp_path):
+    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    asked = []
+
+    def run(command):
+        asked.append(command)
+        time.sleep(0.05)
+        return "12.0 - 12.6\n"
+
+    before = time.time()
+    found = submit.submit(leg, "p001", tmp_path / "detect.sub", run)
+    assert asked == [["condor_submit", "-terse", str(tmp_path / "detect.sub")]]
+    assert found["cluster"] == 12
+    # Before the jobs could start; dates of files go by ticks.
+    assert before - 0.02 <= found["submitted"] <= before + 0.04
+    assert submit.read_submitted(leg, "p001") == found["submitted"]
+    assert json.loads(leg.submission("p001").read_bytes()) == found
+
+
+def fail(_):
+    raise CommandFailed("condor_submit: ERROR: no such user")
+
+
+@pytest.mark.parametrize(("run", "words"), [(fail, "no such user"), (lambda _: "", "does not say the jobs' number")])
+def test_jobs_that_are_not_taken_are_one_clear_error(tmp_path, run, words):
+    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    with pytest.raises(YoloError, match=words):
+        submit.submit(leg, "p001", tmp_path / "detect.sub", run)
+    assert submit.read_submitted(leg, "p001") is None
+
+
+def test_when_is_not_known_without_a_note(tmp_path):
+    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    assert submit.read_submitted(leg, None) is None
+    assert submit.read_submitted(leg, "p001") is None
+    fsio.write_text(leg.submission("p001"), "[]")
+    assert submit.read_submitted(leg, "p001") is None
