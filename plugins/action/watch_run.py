@@ -29,8 +29,8 @@ SECONDS_BETWEEN_LINES = 5.0
 def ctrl_c_later() -> Iterator[None]:
     """Put Ctrl-C off until the end of the block.
 
-    What a worker shows goes to Ansible's first process through a queue with a lock. A worker that ends while it holds that
-    lock, as Ctrl-C makes it, leaves the first process waiting for ever.
+    What a worker shows goes to Ansible's first process through a queue with a lock. A worker that ends while it holds
+    that lock, as Ctrl-C makes it, leaves the first process waiting for ever.
     """
     came = []
     handler = signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))

@@ -1,7 +1,7 @@
 """Ansible callback: a command line that would not do what it says ends in one line, before anything is done.
 
-Ansible itself would go on: a limit or a tag that leaves nothing to do ends with exit code 0, a path with a blank becomes
-a shorter path, and outside the project's folder its settings are not read. Beside the playbooks
+Ansible itself would go on: a limit or a tag that leaves nothing to do ends with exit code 0, a path with a blank
+becomes a shorter path, and outside the project's folder its settings are not read. Beside the playbooks
 (`playbooks/callback_plugins`) Ansible finds this file wherever it is called.
 """
 

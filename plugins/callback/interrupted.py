@@ -1,8 +1,8 @@
 """Ansible callback: when a playbook is cut off, says what goes on without it.
 
-A task that waits for something that does not need the playbook says so in its variable `when_interrupted`. Ctrl-C while it
-waits ends Ansible at once, without a task that could still say something, and the worker that waits has no terminal: only
-the first process can, as its last word.
+A task that waits for something that does not need the playbook says so in its variable `when_interrupted`. Ctrl-C
+ends Ansible at once, without a task that could still say something, and the worker that waits has no terminal: only the
+first process can, as its last word.
 """
 
 from __future__ import annotations
