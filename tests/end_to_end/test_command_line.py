@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import select
 import shlex
+import shutil
+import signal
 import subprocess
 import time
 
-from conftest import PLAIN, PROJECT, Cluster, command
+from conftest import PLAIN, PROJECT, command
 
 WAITING = "running"
 """Stands in the line that shows how far a run is."""
-
-
-def playbook(*arguments: object) -> list[str]:
-    """Command line that runs run_inference.yml from wherever it is started."""
-    return [command("ansible-playbook"), str(PROJECT / "run_inference.yml"), *map(str, arguments)]
-
-
-def jobs(cluster: Cluster, run_id: str, *command_line: str) -> str:
-    """What a command of HTCondor says of the run's jobs."""
-    constraint = f'YoloRunId == "{run_id}"'
-    return cluster.on("submit[0]", *command_line, "-constraint", constraint, "-af", "ClusterId", "JobStatus")
 
 
 class Terminal:
@@ -58,8 +50,8 @@ class Terminal:
         return code
 
 
-def check_last_word(output: str, run_id: str) -> list[str]:
-    """Check what an interrupted run says at its end; return its last lines."""
+def last_words(output: str, run_id: str) -> list[str]:
+    """Check what an interrupted run says at its end; return how to resume, watch and cancel it."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     assert output.count("Interrupted.") == 1
     assert "Traceback" not in output
@@ -67,27 +59,64 @@ def check_last_word(output: str, run_id: str) -> list[str]:
     return lines[-3:]
 
 
-def test_ctrl_c_in_a_terminal_says_what_goes_on_and_how_to_resume_watch_and_cancel(cluster, samples):
-    terminal = Terminal(cluster.arguments(samples, run_id="ctrl-c", chunk_size=1, conf=0.41))
+def type_in(command_line: str) -> str:
+    """Run a command as it stands in a message; return what it says."""
+    said = subprocess.run(shlex.split(command_line), text=True, capture_output=True)
+    assert said.returncode == 0, said.stderr
+    return said.stdout
+
+
+def test_ctrl_c_says_what_goes_on_and_how_to_resume_watch_and_cancel(cluster, samples):
+    given = {"run_id": "ctrl-c", "chunk_size": 1, "conf": 0.41}
+    terminal = Terminal(cluster.arguments(samples, **given))
     terminal.read(until=WAITING)
     terminal.press(b"\x03")
     output = terminal.read(seconds=30)
     assert terminal.code() == 99
-    resume, watch, cancel = check_last_word(output, "ctrl-c")
-    assert resume.endswith("the same command")
-    assert jobs(cluster, "ctrl-c", "condor_q"), "the jobs go on"
-
-    # What it says can be typed as it stands.
+    resume, watch, cancel = last_words(output, "ctrl-c")
+    assert resume.endswith(": the same command")
     number = re.search(r"cluster (\d+)", output)[1]
-    typed = shlex.split(watch.partition("jobs:")[2])
-    assert typed[-2:] == ["condor_q", number]
-    said = subprocess.run(typed, text=True, capture_output=True)
-    assert said.returncode == 0, said.stderr
-    assert f"{number}." in said.stdout
-    said = subprocess.run(shlex.split(cancel.partition("done:")[2]), text=True, capture_output=True)
-    assert said.returncode == 0, said.stderr
-    assert not jobs(cluster, "ctrl-c", "condor_q")
+    # What it says can be typed as it stands. The jobs go on until then.
+    assert f" {number}." in type_in(watch.partition(": ")[2])
+    type_in(cancel.partition(": ")[2])
 
-    again = cluster.infer(samples, run_id="ctrl-c", chunk_size=1, conf=0.41)
-    assert again.code == 0
-    assert again.metrics["counts"]["ok"] == 12
+    # The same command; this time without a terminal, as a supervisor sends it.
+    again = cluster.start(samples, **given)
+    for line in again.stdout:
+        if WAITING in line:
+            break
+    os.killpg(again.pid, signal.SIGINT)
+    output = again.communicate(timeout=30)[0]
+    assert again.returncode == 99
+    last_words(output, "ctrl-c")
+
+    # And to its end.
+    done = cluster.infer(samples, **given)
+    assert done.code == 0
+    assert done.metrics["counts"]["ok"] == 12
+    assert "Interrupted." not in done.output
+
+
+def test_from_the_users_own_folder_with_an_inventory_there(cluster, samples, tmp_path):
+    images = tmp_path / "my photos"
+    images.mkdir()
+    for photo in sorted(samples.rglob("*.jpg"))[:2]:
+        shutil.copy(photo, images)
+    shutil.copy(PROJECT / "files/demo/yolov5n-demo.pt", tmp_path / "w.pt")
+    hosts = PROJECT / cluster.inventory
+    shutil.copy(hosts / "local.yml" if hosts.is_dir() else hosts, tmp_path / "hosts.yml")
+    given = {"images": "my photos", "weights": "./w.pt", "results": "out", "run_id": "own-folder"}
+    done = subprocess.run(
+        [command("ansible-playbook"), "-i", "hosts.yml", PROJECT / "run_inference.yml", "-e", json.dumps(given)],
+        cwd=tmp_path,
+        env={name: value for name, value in PLAIN.items() if name != "ANSIBLE_CONFIG"},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    print(done.stdout)
+    assert done.returncode == 0
+    assert f"in {images}" in done.stdout
+    assert f"Results: {tmp_path}/out/own-folder " in done.stdout
+    assert (tmp_path / "out/own-folder/results.zip").is_file()
+    assert json.loads((tmp_path / "out/own-folder/metrics.json").read_bytes())["counts"]["ok"] == 2
