@@ -98,7 +98,7 @@ def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DE
         return replace(_from_file(demo, name="demo"), conf=_best_conf(demo.with_suffix(".json")))
     if weights in RELEASED:
         return _from_file(fetch(RELEASED[weights], cache, base_url), name=weights)
-    path = Path(weights).expanduser()
+    path = Path(os.path.abspath(os.path.expanduser(weights)))
     if path.is_dir():
         return _from_folder(path)
     if path.is_file():
@@ -106,7 +106,8 @@ def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DE
     bare = weights.removesuffix(".pt")
     if bare in RELEASED:
         return _from_file(fetch(RELEASED[bare], cache, base_url), name=bare)
-    raise YoloError("no such weights", weights, _EXPECTED, "check the path, or take one of the names")
+    value = path if os.sep in weights or path.suffix else weights
+    raise YoloError("no such weights", value, _EXPECTED, "check the path, or take one of the names")
 
 
 def _best_conf(card: Path) -> float | None:

@@ -8,9 +8,11 @@ now and then.
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
@@ -21,6 +23,23 @@ display = Display()
 
 SECONDS_BETWEEN_LINES = 5.0
 """In a log, how often a changed line is printed."""
+
+
+@contextmanager
+def ctrl_c_later() -> Iterator[None]:
+    """Put Ctrl-C off until the end of the block.
+
+    What a worker shows goes to Ansible's first process through a queue with a lock. A worker that ends while it holds
+    that lock, as Ctrl-C makes it, leaves the first process waiting for ever.
+    """
+    came = []
+    handler = signal.signal(signal.SIGINT, lambda *arguments: came.append(arguments))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 class MovingLine:
@@ -81,7 +100,7 @@ class ActionModule(ActionBase):
                 "every": {"type": "float", "default": 1.0},
             }
         )
-        line = MovingLine(lambda text, newline: display.display(text, newline=newline), sys.stdout.isatty())
+        line = MovingLine(self._show, sys.stdout.isatty())
         deadline = time.monotonic() + arguments["time_limit"]
         warned = None
         while True:
@@ -92,7 +111,8 @@ class ActionModule(ActionBase):
             line.update(status["line"])
             if status.get("reason") and status["reason"] != warned:
                 warned = status["reason"]
-                display.warning(f"{warned}; {status.get('remedy') or ''}")
+                with ctrl_c_later():
+                    display.warning(f"{warned}; {status.get('remedy') or ''}")
             if time.monotonic() > deadline:
                 line.finish(status["line"])
                 status["state"] = "failed"
@@ -106,6 +126,10 @@ class ActionModule(ActionBase):
         if status["state"] == "failed":
             result.update(failed=True, msg=f"{status['reason']}. Remedy: {status['remedy']}")
         return result
+
+    def _show(self, text: str, newline: bool) -> None:
+        with ctrl_c_later():
+            display.display(text, newline=newline)
 
     def _look(self, command: list[str], task_vars: dict[str, Any] | None) -> dict[str, Any]:
         # By module and not by shell: the job user has no login shell.

@@ -1,4 +1,5 @@
 import json
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -145,3 +146,17 @@ def test_after_the_time_limit_it_gives_up_and_says_how_to_go_on(watch):
 def test_an_answer_that_is_no_status(watch, answer, text):
     with pytest.raises(AnsibleActionFail, match=text):
         watch(answer)
+
+
+def test_ctrl_c_comes_after_what_is_shown(monkeypatch):
+    """A worker that ends within would take the lock of Ansible's queue with it."""
+    came = []
+    monkeypatch.setattr(
+        watch_run.display, "display", lambda *_, **__: came.extend([signal.raise_signal(signal.SIGINT), "shown"])
+    )
+    before = signal.signal(signal.SIGINT, lambda *_: came.append("ended"))
+    try:
+        ActionModule._show(None, "9 of 10", True)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert came == [None, "shown", "ended"]

@@ -59,6 +59,13 @@ def openvino(folder, xml="model.xml", binary="model.bin", metadata=None):
     return folder
 
 
+def test_a_path_is_shown_as_it_was_meant(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(YoloError) as error:
+        weights.resolve("./w.pt", tmp_path)
+    assert f"no such weights: {tmp_path}/w.pt; expected" in str(error.value)
+
+
 def test_an_unknown_value_lists_what_is_expected(tmp_path):
     with pytest.raises(YoloError) as error:
         weights.resolve("yolov9z", tmp_path)
