@@ -81,6 +81,14 @@ def test_an_ec2_host_ends_so_many_hours_from_now(zone, hours):
     assert seconds == pytest.approx(float(hours) * 3600, abs=10)
 
 
+@pytest.mark.parametrize(("hours", "left"), [(-0.1, False), (0.1, True)])
+def test_no_host_joins_a_cluster_whose_time_is_up(zone, hours, left):
+    ends = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(time.time() + hours * 3600))  # noqa: TID251
+    condition = yaml.safe_load((PROJECT / "roles/ec2/tasks/time_left.yml").read_text())[0]["ansible.builtin.assert"]
+    templar = Templar(loader=DataLoader(), variables={"__ec2_ends": ends})
+    assert templar.evaluate_conditional(trust_as_template(condition["that"])) is left
+
+
 @pytest.mark.parametrize("name", ["__inference_run_stage_began", "__inference_run_submitted"])
 def test_a_run_counts_from_the_time_that_the_jobs_count_from(zone, name):
     # They are set against what a job on another host writes, which is in UTC.
