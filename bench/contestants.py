@@ -73,12 +73,13 @@ class Shot:
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of the commands: ours importable, ultralytics quiet and offline."""
+    """Return the environment of the commands: ours importable, ultralytics offline, nothing that reports."""
     return {
         **os.environ,
         "PYTHONPATH": f"{PROJECT}{os.pathsep}{PROJECT / 'files'}",
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
+        "ORT_DISABLE_TELEMETRY": "1",
         "RAY_USAGE_STATS_ENABLED": "0",
         "ANSIBLE_FORCE_COLOR": "false",
     }

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import stat
+import struct
 import sys
 import time
 import zipfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from . import fsio
 from .errors import YoloError, run_cli
 from .manifest import decode, encode
+from .sources import TIMESTAMP_FIELD
 
 NAME = "results.zip"
 """Name of the zip in the results folder."""
@@ -130,10 +132,15 @@ def _is_utf8(path: str) -> bool:
 
 def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
     status = os.stat(_real(folder, path))
-    date = time.localtime(status.st_mtime)[:6]
+    # A zip's date has no time zone: UTC, so that every control node makes the same zip of the same files. Programs that
+    # unpack go by the Unix time beside it, where it fits.
+    seconds = int(status.st_mtime)
+    date = time.gmtime(seconds)[:6]
     if not _ZIP_EPOCH[0] <= date[0] <= _ZIP_LAST_YEAR:
         date = _ZIP_EPOCH
     info = zipfile.ZipInfo(name, date)
+    if -(1 << 31) <= seconds < 1 << 31:
+        info.extra = struct.pack("<HHBi", TIMESTAMP_FIELD, 5, 1, seconds)
     stored = os.path.splitext(name)[1].lower() in _PACKED_ALREADY
     info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o644) << 16

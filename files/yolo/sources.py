@@ -44,13 +44,15 @@ MAX_RATIO = 200
 RATIO_FREE_BYTES = 256 << 20
 """A zip that unpacks to less than this is not suspected, whatever its ratio."""
 
+TIMESTAMP_FIELD = 0x5455
+"""Of a zip's member: its Unix time, which needs no time zone."""
+
 _EXPECTED = f"a folder, a zip, or one image ({' '.join(IMAGE_SUFFIXES)})"
 _HASH_LENGTH = 10
 _KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
 _ENCRYPTED = 0x1
 _UTF8_NAME = 0x800
 _MADE_ON_DOS = 0
-_TIMESTAMP_FIELD = 0x5455
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,7 +307,7 @@ def member_mtime(info: zipfile.ZipInfo) -> int:
     while len(extra) >= 4:
         field, size = struct.unpack_from("<HH", extra)
         data = extra[4 : 4 + size]
-        if field == _TIMESTAMP_FIELD and len(data) >= 5 and data[0] & 1:
+        if field == TIMESTAMP_FIELD and len(data) >= 5 and data[0] & 1:
             return int(struct.unpack_from("<i", data, 1)[0])
         extra = extra[4 + size :]
     try:

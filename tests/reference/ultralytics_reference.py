@@ -24,8 +24,9 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 
 
 def quieten(scratch: str) -> None:
-    """Keep ultralytics from the network, from pip and from the home directory."""
+    """Keep ultralytics and its engines from the network, from pip and from the home directory."""
     os.environ |= {
+        "ORT_DISABLE_TELEMETRY": "1",
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
         "YOLO_CONFIG_DIR": scratch,

@@ -1,10 +1,16 @@
-"""Lets tests import what Ansible would put in its place when it runs a module."""
+"""Lets tests import what Ansible would put in its place when it runs a module, and keeps libraries from reporting."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import ansible.module_utils
+
+# Before a test module imports one of them by itself.
+os.environ |= {"ORT_DISABLE_TELEMETRY": "1", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 

@@ -95,7 +95,7 @@ def check_openvino() -> str:
 
 
 def check_onnxruntime() -> str:
-    """ONNX Runtime must be able to run on the CPU a model that onnx wrote, and to quantise."""
+    """ONNX Runtime must be able to run on the CPU a model that onnx wrote, and to quantise, and report nothing."""
     import numpy as np
     import onnx
     import onnxruntime as ort
@@ -109,6 +109,12 @@ def check_onnxruntime() -> str:
     found = session.run(None, {"x": np.array([[-1, 0, 2]], np.float32)})[0].tolist()
     if found != [[0, 0, 2]]:
         raise Finding(f"ONNX Runtime computed relu([-1, 0, 2]) as {found}; expected [[0, 0, 2]]")
+    # Where it reports, it first gives the user an identity. A release with another switch is found here.
+    if kept := sorted(path.name for path in Path.home().rglob("*") if "onnxruntime" in str(path) and path.is_file()):
+        raise Finding(
+            f"ONNX Runtime {ort.__version__} writes {', '.join(kept)} to report its use; expected nothing:"
+            " yolo_venv_environment has to have ORT_DISABLE_TELEMETRY: '1'"
+        )
     return f"{ort.__version__} (onnx {onnx.__version__})"
 
 
@@ -140,8 +146,10 @@ def main() -> int:
     versions = {}
     findings = []
     with tempfile.TemporaryDirectory() as settings:
-        # Where ultralytics writes its settings at its first start, and without a word about it.
-        os.environ.update(YOLO_CONFIG_DIR=settings, YOLO_VERBOSE="false")
+        # Where ultralytics writes its settings at its first start, and without a word about it. A home of its own shows
+        # what a library leaves in one.
+        os.environ.update(HOME=settings, YOLO_CONFIG_DIR=settings, YOLO_VERBOSE="false")
+        os.environ.pop("XDG_CACHE_HOME", None)
         for name, check in CHECKS.items():
             if name == "ultralytics" and "torch" not in versions:
                 continue  # It can't work, and its complaint would hide the cause.
