@@ -447,7 +447,10 @@ def explain_idle(ad: Ad, slots: Sequence[Ad], ran: bool = False) -> Explanation:
             "all execute hosts are drained: they take no new jobs",
             "condor_drain -cancel HOST on the manager for each that shall work again",
         )
-    if not any(_fits(ad, slot) for slot in whole if slot not in drained):
+    # What a job that has just ended leaves is claimed for the next one for a while.
+    dynamic = [slot for slot in slots if slot.get("DynamicSlot") is True]
+    busy = not dynamic or any(text(slot, "Activity") != "Idle" for slot in dynamic)
+    if busy and not any(_fits(ad, slot) for slot in whole if slot not in drained):
         return Explanation(
             "all execute hosts are busy with other jobs"
             if len(whole) > 1

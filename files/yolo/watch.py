@@ -232,10 +232,11 @@ def look(
     bad = [ad for ad in jobs.values() if queue.state(ad) in ("held", "removed") or queue.failed_exit(ad)]
     good = counts.completed - sum(1 for ad in bad if queue.failed_exit(ad))
     stopped = _stopped(bad, good, status)
-    # What a job of these wrote about its end may not have found room either.
-    if free < FULL_BYTES and room and any(queue.failed_exit(ad) for ad in bad):
-        ended = _trouble(leg, plan, bad, gone=True)
-        return replace(status, state="failed", reason=f"{room.reason}; {ended.reason}", remedy=room.remedy)
+    # What a job wrote about its end may not have found room either.
+    died = next((ad for ad in bad if queue.failed_exit(ad)), None)
+    if free < FULL_BYTES and room and died:
+        reason = f"{room.reason}; {queue.explain_exit(died).reason}"
+        return replace(status, state="failed", reason=reason, remedy=room.remedy)
     if bad and stopped:
         found = _trouble(leg, plan, bad, gone=True)
         if not good:

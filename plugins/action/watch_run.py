@@ -159,7 +159,7 @@ class Outage:
             what = "can't say how the run is" if error.reached else "does not answer"
             self._tell(
                 f"NOTE: {self._host} {what}. Its jobs go on as far as they can, and it is asked again for "
-                f"{SECONDS_AWAY / 60:.0f} minutes. It said: {error}"
+                f"{SECONDS_AWAY / 60:.0f} minutes. It said: {str(error).splitlines()[-1]}"
             )
         return self._clock() - self._since > SECONDS_AWAY
 
@@ -241,6 +241,7 @@ class ActionModule(ActionBase):
         return result
 
     def _look(self, command: list[str], task_vars: dict[str, Any] | None) -> dict[str, Any]:
+        self._drop()
         try:
             # By module and not by shell: the job user has no login shell.
             answer = self._execute_module("ansible.builtin.command", {"argv": command}, task_vars=task_vars)
@@ -248,7 +249,9 @@ class ActionModule(ActionBase):
             # Mitogen has errors of its own for a connection that ends while something waits for it.
             if not (isinstance(error, AnsibleError) or type(error).__module__.startswith("mitogen.")):
                 raise
-            self._disconnect()
+            self._drop()
+            with suppress(Exception):
+                self._connection.reset()
             raise NoAnswer(" ".join(str(error).split()), reached=False) from error
         said = answer.get("stdout", "")
         if answer.get("rc") != 0:
@@ -259,9 +262,7 @@ class ActionModule(ActionBase):
         except (IndexError, ValueError) as error:
             raise NoAnswer(f"({error}); it was: {said[:300]!r}", reached=True) from error
 
-    def _disconnect(self) -> None:
-        """Forget the connection, so that the next look makes a new one."""
-        with suppress(Exception):
-            self._connection.reset()
-        with suppress(Exception):
-            self._connection.close()
+    def _drop(self) -> None:
+        """Have Mitogen look whether the connection is still there: it goes on with one that ended meanwhile."""
+        if hasattr(self._connection, "context"):
+            self._connection.context = None

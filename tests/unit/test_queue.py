@@ -283,6 +283,10 @@ def test_a_full_slot_of_the_right_size_is_busy_not_too_small():
     found = queue.explain_idle(job(), [full])
     assert found.reason == "the pool's only execute host is busy with other jobs"
     assert "by themselves" in found.remedy
+    claimed = {**SLOT, "PartitionableSlot": False, "DynamicSlot": True, "State": "Claimed"}
+    assert "busy" in queue.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
+    # Kept for the next job by one that has ended.
+    assert "next round" in queue.explain_idle(job(), [full, claimed]).reason
 
 
 def test_requests_that_only_different_hosts_can_meet_are_named():

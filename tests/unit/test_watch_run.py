@@ -151,6 +151,8 @@ def watch(monkeypatch):
         def module(name: str, parameters: dict, task_vars: object) -> dict:
             asked.append((name, parameters))
             answer = rest.pop(0)
+            assert connection.context is None
+            connection.context = "of this look"
             if isinstance(answer, Exception):
                 raise answer
             if isinstance(answer, dict) and "rc" in answer:
@@ -161,7 +163,7 @@ def watch(monkeypatch):
             resets.append(clock.now)
             raise AnsibleConnectionFailure("it is away")
 
-        connection = SimpleNamespace(reset=reset, close=lambda: None)
+        connection = SimpleNamespace(reset=reset, context="of the last look")
         monkeypatch.setattr(action, "_connection", connection, raising=False)
         monkeypatch.setattr(action, "_execute_module", module, raising=False)
         result = action.run(task_vars={"inventory_hostname": "submit"})
@@ -228,7 +230,10 @@ def test_a_host_that_boots_is_waited_for(watch, error):
 
 
 def test_a_host_whose_share_is_not_mounted_yet_is_waited_for(watch):
-    no_code = {"rc": 1, "stderr": "/usr/bin/python3: Error while finding module specification for 'yolo.watch'"}
+    no_code = {
+        "rc": 1,
+        "stderr": "Traceback\n/usr/bin/python3: Error while finding module specification for 'yolo.watch'",
+    }
     waits = status("waiting", "1 of 2")
     seen = watch(waits, AWAY, no_code, {"rc": 2, "stderr": "error: No such file"}, "cut o", status("done", "2 of 2"))
     assert "failed" not in seen.result
@@ -237,7 +242,8 @@ def test_a_host_whose_share_is_not_mounted_yet_is_waited_for(watch):
         "NOTE: submit answers again",
     ]
     seen = watch(waits, no_code, status("done", "2 of 2"))
-    assert "NOTE: submit can't say how the run is. " in seen.notes[2]
+    assert seen.notes[2].startswith("NOTE: submit can't say how the run is. ")
+    assert "It said: /usr/bin/python3" in seen.notes[2]
 
 
 def test_a_host_that_stays_away_is_given_up_and_its_jobs_are_not(watch):
