@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from . import __version__, cost, fsio, layout, manifest, outputs, pace
+from . import __version__, cost, fsio, layout, manifest, outputs, pace, unfinished
 from .clocks import align
 from .errors import YoloError, one_line, run_cli
 from .journal import read_records
@@ -74,6 +74,7 @@ class Tally:
 
     ok: int = 0
     failed: int = 0
+    unfinished: int = 0
     skipped: int = 0
     resumed: int = 0
     processed: int = 0
@@ -233,6 +234,7 @@ def collect(
     submitted: float | None = None,
     stage_seconds: float | None = None,
     prices: Mapping[str, Any] | None = None,
+    unfinished_jobs: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write ``predictions.json``, ``metrics.csv`` and ``metrics.json`` of a leg.
 
@@ -243,6 +245,7 @@ def collect(
             default what ``yolo.submit`` noted.
         stage_seconds: How long it took to put images, weights and code on the share; kept as ``submitted`` is.
         prices: What the hosts cost, see ``cost.parse``.
+        unfinished_jobs: Why jobs did not end well, by ``<plan>-<chunk>``: what they left undone failed for that reason.
 
     Returns:
         What the command prints.
@@ -261,7 +264,7 @@ def collect(
     plan = max((job.plan for job in jobs), key=lambda name: int(name[1:]), default=None)
     aligned = align([job for job in jobs if job.plan == plan])
     last = aligned.jobs
-    tally = _write_images(run, leg, names, plan)
+    tally = _write_images(run, leg, names, plan, unfinished.reasons_by_key(leg, unfinished_jobs or {}))
     if tally.images == tally.skipped:
         raise YoloError("the run has no images", run.manifest, "a line for each file, one of them an image at least")
     if outputs.is_stale(leg, settings):
@@ -278,7 +281,7 @@ def collect(
     metrics["cost"] = cost.of_pass(prices or {}, pass_seconds(metrics["times"]), tally.processed, leg_name == "single")
     fsio.write_json(leg.metrics_json, metrics, indent=2, keep_equal=True)
     pace.remember(run, settings, last)
-    return _summary(leg, metrics)
+    return _summary(leg, metrics) | {"unfinished": tally.unfinished}
 
 
 def pass_seconds(times: Mapping[str, Any]) -> float | None:
@@ -307,7 +310,7 @@ def _known_before(leg: Leg, plan: str | None) -> dict[str, float]:
     return {name: value for name, value in kept.items() if isinstance(value, int | float)}
 
 
-def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) -> Tally:
+def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None, given_up: Mapping[str, str]) -> Tally:
     digest = read_digest(run)
     entries = list(manifest.read(run.manifest))
     ids = image_ids(entries)
@@ -326,8 +329,9 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None) ->
             # A record of another version of the file or of other settings is none.
             if record is not None and not (record.settings_digest == digest and is_of(record, entry)):
                 record = None
-            status = _count(tally, entry, record, plan)
-            write_row(_csv_row(entry, record, status))
+            reason = given_up.get(entry.key)
+            status = _count(tally, entry, record, plan, reason)
+            write_row(_csv_row(entry, record, status, reason))
             if record is None or status != "ok":
                 continue
             tally.latencies.add(record.times, _place(entry, record))
@@ -364,11 +368,16 @@ def is_of(record: Record, entry: Entry) -> bool:
     )
 
 
-def _count(tally: Tally, entry: Entry, record: Record | None, plan: str | None) -> str:
+def _count(tally: Tally, entry: Entry, record: Record | None, plan: str | None, given_up: str | None) -> str:
     if entry.skip is not None:
         tally.skipped += 1
         tally.failures.append({"path": entry.path, "status": "skipped", "reason": entry.skip})
         return "skipped"
+    if record is None and given_up is not None:
+        tally.failed += 1
+        tally.unfinished += 1
+        tally.failures.append({"path": entry.path, "status": "failed", "reason": given_up})
+        return "failed"
     if record is None:
         tally.missing.append(entry.path)
         return "missing"
@@ -411,9 +420,9 @@ def _place(entry: Entry, record: Record) -> dict[str, Any]:
     return {"path": entry.path, **size, "host": record.host, "slot": record.slot, "job": record.job}
 
 
-def _csv_row(entry: Entry, record: Record | None, status: str) -> list[object]:
+def _csv_row(entry: Entry, record: Record | None, status: str, given_up: str | None) -> list[object]:
     if record is None:
-        return [entry.path, status, *[""] * (len(_CSV_COLUMNS) - 3), entry.skip or ""]
+        return [entry.path, status, *[""] * (len(_CSV_COLUMNS) - 3), entry.skip or given_up or ""]
     times = [record.times.get(f"{stage}_ms", "") for stage in STAGES]
     size = [record.width, record.height] if record.width else ["", ""]
     total = total_ms(record.times) if record.times else ""
@@ -514,9 +523,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--submitted", type=float, help="when it was submitted, epoch seconds")
     parser.add_argument("--stage-seconds", type=float, help="how long it took to put the input on the share")
     parser.add_argument("--prices", default="{}", help="what the hosts cost, as JSON; see yolo.cost")
+    parser.add_argument("--unfinished", action="store_true", help="read which jobs did not end well, JSON, from stdin")
     args = parser.parse_args(argv)
     prices = cost.parse(args.prices)
-    summary = collect(run_at(args.run_dir), args.leg, args.submitted, args.stage_seconds, prices)
+    jobs = unfinished.parse(sys.stdin.read()) if args.unfinished else {}
+    summary = collect(run_at(args.run_dir), args.leg, args.submitted, args.stage_seconds, prices, jobs)
     print(fsio.dumps(summary))
     if summary["missing"]:
         shown = ", ".join(summary["missing_paths"])

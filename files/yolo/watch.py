@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from . import fsio, queue
@@ -27,6 +27,16 @@ Runner = Callable[[Sequence[str]], str]
 HISTORY_TRIES = 5
 """Looks at the history for jobs that left the queue, a second apart, before they count as lost."""
 
+SYSTEMATIC = 3
+"""So many jobs that end badly before one ends well are no accident."""
+
+SMALL_FILES_BYTES = 8192
+"""What an image takes on the share beside its annotated copy: its label file's block and its record."""
+
+FULL_BYTES = 16 << 20
+"""A share with less room than this is full: the next image may not fit."""
+
+_MIB = 1 << 20
 _COMMAND_SECONDS = 60
 _TAIL_BYTES = 4096
 _TAIL_LINES = 5
@@ -58,7 +68,8 @@ class Status:
     """What the command prints.
 
     Attributes:
-        state: ``waiting``; ``done``: every job completed with exit code 0; ``failed``.
+        state: ``waiting``; ``done``: no job is left that may still do its work; ``failed``: stop, and hand
+            nothing back.
         images_done: Images of this plan that are finished, failed ones included.
         images_total: Images of this plan.
         failed: Images of this plan that failed.
@@ -70,8 +81,11 @@ class Status:
         removed: Jobs that were removed.
         completed: Jobs that ended by themselves.
         line: All that in one line for people.
-        reason: Why it failed or does not move; None if nothing is wrong.
+        reason: Why it failed, or is done without all jobs; None if nothing is wrong.
         remedy: What to do about it.
+        notices: While it waits: what is wrong or does not move, and what to do about it.
+        stuck: One of the notices if waiting longer does not mend it, unless the pool changes.
+        unfinished: When it is done: why jobs did not end well, by ``<plan>-<chunk>``.
     """
 
     state: str
@@ -88,6 +102,9 @@ class Status:
     line: str = ""
     reason: str | None = None
     remedy: str | None = None
+    notices: tuple[Explanation, ...] = ()
+    stuck: Explanation | None = None
+    unfinished: dict[str, str] = field(default_factory=dict)
 
 
 def run_command(command: Sequence[str]) -> str:
@@ -154,10 +171,14 @@ def look(
     condor: Condor,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
+    image_bytes: int = 0,
+    free_bytes: Callable[[Path], int] | None = None,
 ) -> Status:
     """Look at the jobs of a plan once.
 
-    A command of HTCondor that fails does not end the wait: a schedd that restarts comes back.
+    Jobs that are held, were removed or failed do not stop the others: only when no other is left, or
+    when none went well, the wait ends. A command of HTCondor that fails does not end it either: a schedd
+    that restarts comes back.
 
     Args:
         leg: The leg.
@@ -165,6 +186,8 @@ def look(
         condor: Asks about the plan's cluster.
         now: The clock of the submit host.
         sleep: Waits some seconds.
+        image_bytes: About how large the annotated copy of an image is; 0 if there is none.
+        free_bytes: How many bytes the file system of a path has free for the job user.
 
     Raises:
         YoloError: The plan is damaged or HTCondor is not installed.
@@ -176,13 +199,16 @@ def look(
         before = int(summary["done_before"])
     except (ValueError, KeyError, TypeError) as error:
         raise YoloError(f"the plan is damaged ({error})", leg.plan_summary(plan)) from None
+    free = (free_bytes or free_bytes_of)(leg.root)
     try:
         jobs, lost = _jobs(leg, plan, chunks, condor, sleep)
     except CommandFailed as error:
-        status = Status("waiting", 0, images, 0)
-        status = _with_work(status, read_work(leg, plan, images, before), None)
-        line = f"{status.line}  HTCondor does not answer"
-        return replace(status, line=line, reason=str(error), remedy="it is asked again")
+        work = read_work(leg, plan, images, before)
+        status = _with_work(Status("waiting", 0, images, 0), work, None)
+        room = explain_room(leg, free, work, image_bytes)
+        silent = Explanation(str(error), "HTCondor is asked again until it answers; its jobs may run meanwhile")
+        notices = (room, silent) if room else (silent,)
+        return replace(status, line=f"{status.line}  HTCondor does not answer", notices=notices)
     counts = queue.count(jobs.values())
     # Jobs that are in neither list while others are queued: not made yet, or on their way out.
     idle = counts.idle + (0 if lost else chunks - counts.total)
@@ -200,23 +226,85 @@ def look(
         completed=counts.completed,
     )
     # After the queue: what a job did before it left is then counted.
-    status = _with_work(status, read_work(leg, plan, images, before), seconds)
-    trouble = _trouble(leg, plan, jobs)
-    if trouble is None and lost:
-        trouble = Explanation(
-            f"{lost} of {chunks} jobs left the queue without a trace in HTCondor's history",
-            "see the error files in the run's logs folder; run the same run_id again: only what "
-            "is missing or failed is done",
+    work = read_work(leg, plan, images, before)
+    status = _with_work(status, work, seconds)
+    room = explain_room(leg, free, work, image_bytes)
+    bad = [ad for ad in jobs.values() if queue.state(ad) in ("held", "removed") or queue.failed_exit(ad)]
+    good = counts.completed - sum(1 for ad in bad if queue.failed_exit(ad))
+    stopped = _stopped(bad, good, status)
+    # What a job wrote about its end may not have found room either.
+    died = next((ad for ad in bad if queue.failed_exit(ad)), None)
+    if free < FULL_BYTES and room and died:
+        reason = f"{room.reason}; {queue.explain_exit(died).reason}"
+        return replace(status, state="failed", reason=reason, remedy=room.remedy)
+    if bad and stopped:
+        found = _trouble(leg, plan, bad, gone=True)
+        if not good:
+            return replace(status, state="failed", reason=found.reason, remedy=found.remedy)
+        reasons = _reasons(leg, plan, jobs, chunks if lost else 0)
+        return replace(status, state="done", reason=found.reason, remedy=found.remedy, unfinished=reasons)
+    if lost:
+        reason = f"{lost} of {chunks} jobs left the queue without a trace in HTCondor's history"
+        remedy = (
+            "see the error files in the run's logs folder; run the same run_id again: only what is missing or failed "
+            "is done"
         )
-    if trouble is not None:
-        return replace(status, state="failed", reason=trouble.reason, remedy=trouble.remedy)
+        reasons = _reasons(leg, plan, jobs, chunks)
+        return replace(
+            status, state="done" if good else "failed", reason=reason, remedy=remedy, unfinished=reasons if good else {}
+        )
     if counts.completed == chunks:
         return replace(status, state="done", eta_seconds=0.0)
+    notices = [room] if room else []
+    notices += _troubles(leg, plan, bad)
+    stuck = None
     if counts.running == 0 and counts.idle > 0:
-        waits = _why_idle(jobs, condor)
-        if waits is not None:
-            return replace(status, reason=waits.reason, remedy=waits.remedy)
-    return status
+        waits, stuck = _why_idle(jobs, condor)
+        notices.append(waits)
+    return replace(status, notices=tuple(notices), stuck=stuck)
+
+
+def _stopped(bad: Sequence[Ad], good: int, status: Status) -> bool:
+    """Return whether nothing good is to be expected any more."""
+    if status.running + status.idle == 0:
+        return True
+    # What someone holds or removes says nothing about the others.
+    faults = sum(1 for ad in bad if queue.state(ad) != "removed" and not queue.held_by_hand(ad))
+    return good == 0 and faults >= SYSTEMATIC and faults > status.running
+
+
+def free_bytes_of(path: Path) -> int:
+    """Return how many bytes a file system has free for who asks.
+
+    Raises:
+        OSError: The path can't be reached.
+    """
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
+def explain_room(leg: Leg, free: int, work: Work, image_bytes: int) -> Explanation | None:
+    """Say that the share is full, or too full for what is left; None if it is not.
+
+    Args:
+        leg: The leg.
+        free: Bytes that are free on the share.
+        work: How far the plan is.
+        image_bytes: About how large the annotated copy of an image is; 0 if there is none.
+    """
+    left = work.total - work.done
+    needed = left * (image_bytes + SMALL_FILES_BYTES)
+    if not left or free >= max(needed, FULL_BYTES):
+        return None
+    share = leg.root.parents[2]
+    what = "the share is full" if free < FULL_BYTES else "the share will be full before the run ends"
+    wanted = "1 image that is left needs" if left == 1 else f"{left} images that are left need"
+    missing = max(needed, FULL_BYTES) - free
+    return Explanation(
+        f"{what}: {share} has {free / _MIB:.1f} MiB free, the {wanted} about {needed / _MIB:.1f} MiB",
+        f"free at least {missing / _MIB:.1f} MiB there (old runs in {share}/runs, old images in {share}/inputs) or "
+        "enlarge its disk; what is done is kept, and the same run_id does what is missing",
+    )
 
 
 def _jobs(
@@ -319,23 +407,57 @@ def _plural(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def _trouble(leg: Leg, plan: str, jobs: dict[int, Ad]) -> Explanation | None:
-    held = [ad for ad in jobs.values() if queue.state(ad) == "held"]
-    removed = [ad for ad in jobs.values() if queue.state(ad) == "removed"]
-    crashed = [ad for ad in jobs.values() if queue.failed_exit(ad)]
+def _explain(leg: Leg, plan: str, ad: Ad, gone: bool) -> Explanation:
+    if queue.state(ad) == "held":
+        return queue.explain_hold(ad, gone)
+    if queue.state(ad) == "removed":
+        return queue.explain_removed(ad, gone)
+    return queue.explain_exit(ad, read_tail(_error_file(leg, plan, ad)), gone)
+
+
+def _kinds(bad: Iterable[Ad]) -> list[list[Ad]]:
+    """Return jobs that ended badly, those of the same cause together, what calls for help most first."""
     # A removed job may be what someone did about the held or failed ones: those come first.
-    if held:
-        found, others = queue.explain_hold(held[0]), len(held) - 1
-    elif crashed:
-        tail = read_tail(_error_file(leg, plan, crashed[0]))
-        found, others = queue.explain_exit(crashed[0], tail), len(crashed) - 1
-    elif removed:
-        found, others = queue.explain_removed(removed[0]), len(removed) - 1
-    else:
-        return None
-    if others:
-        found = replace(found, reason=f"{found.reason} (and {_plural(others, 'more job')} like it)")
+    order = ("held", "completed", "removed")
+    kinds: dict[tuple[int, int], list[Ad]] = {}
+    for ad in bad:
+        code = queue.number(ad, "HoldReasonCode") or 0 if queue.state(ad) == "held" else 0
+        kinds.setdefault((order.index(queue.state(ad)), code), []).append(ad)
+    return [kinds[key] for key in sorted(kinds)]
+
+
+def _troubles(leg: Leg, plan: str, bad: Iterable[Ad]) -> list[Explanation]:
+    return [_explain(leg, plan, ads[0], gone=False) for ads in _kinds(bad)]
+
+
+def _trouble(leg: Leg, plan: str, bad: Sequence[Ad], gone: bool) -> Explanation:
+    ads = _kinds(bad)[0]
+    found = _explain(leg, plan, ads[0], gone)
+    parts = []
+    if len(ads) > 1:
+        parts.append(f"{_plural(len(ads) - 1, 'more job')} like it")
+    if len(bad) > len(ads):
+        parts.append(f"{_plural(len(bad) - len(ads), 'job')} that ended badly for other reasons")
+    if parts:
+        found = replace(found, reason=f"{found.reason} (and {' and '.join(parts)})")
     return found
+
+
+def _reasons(leg: Leg, plan: str, jobs: Mapping[int, Ad], chunks: int) -> dict[str, str]:
+    """Return why jobs have not ended well, by ``<plan>-<chunk>``; of ``chunks`` jobs those without a trace too."""
+    reasons = {}
+    for proc in sorted({*jobs, *range(chunks)}):
+        ad = jobs.get(proc)
+        if ad is None:
+            reason = "its job left the queue without a trace in HTCondor's history"
+        elif queue.state(ad) in ("held", "removed"):
+            reason = queue.reason_for_images(ad)
+        elif queue.failed_exit(ad):
+            reason = queue.reason_for_images(ad, read_tail(_error_file(leg, plan, ad)))
+        else:
+            continue
+        reasons[f"{plan}-{chunk_name(proc)}"] = reason
+    return reasons
 
 
 def _error_file(leg: Leg, plan: str, ad: Ad) -> Path:
@@ -356,13 +478,15 @@ def read_tail(path: Path) -> str:
     return " | ".join(lines[-_TAIL_LINES:])
 
 
-def _why_idle(jobs: dict[int, Ad], condor: Condor) -> Explanation | None:
+def _why_idle(jobs: dict[int, Ad], condor: Condor) -> tuple[Explanation, Explanation | None]:
+    """Return why no job runs, and the same again if that is so for good."""
     idle = next(ad for ad in jobs.values() if queue.state(ad) == "idle")
     try:
         slots = condor.slots()
     except CommandFailed as error:
-        return Explanation(str(error), "is the central manager up? See condor_status")
-    return queue.explain_idle(idle, slots)
+        return Explanation(str(error), "is the central manager up? See condor_status on the submit host"), None
+    ran = any(queue.number(ad, "JobStartDate") for ad in jobs.values())
+    return queue.explain_idle(idle, slots, ran), queue.explain_too_large(idle, slots)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -372,13 +496,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--leg", choices=LEGS, required=True)
     parser.add_argument("--cluster", type=int, required=True, help="ClusterId of its jobs")
     parser.add_argument("--plan", help="plan of that cluster; the newest one by default")
+    parser.add_argument("--image-bytes", type=int, default=0, help="about how large an annotated image is")
     parser.add_argument("--schedd-name", help="schedd to ask; the local one by default")
     args = parser.parse_args(argv)
     leg = run_at(args.run_dir).leg(args.leg)
     plan = args.plan or last_plan(leg)
     if plan is None:
         raise YoloError("nothing is planned", leg.root, remedy="run yolo.plan first")
-    print(fsio.dumps(asdict(look(leg, plan, Condor(args.cluster, args.schedd_name)))))
+    status = look(leg, plan, Condor(args.cluster, args.schedd_name), image_bytes=args.image_bytes)
+    print(fsio.dumps(asdict(status)))
     return 0
 
 

@@ -25,6 +25,7 @@ PLAIN = [
     "queue",
     "records",
     "sources",
+    "unfinished",
     "watch",
     "weights",
 ]

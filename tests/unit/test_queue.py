@@ -133,7 +133,7 @@ HOLDS = [
     (16, 0, "Spooling input data files", "being sent", "wait"),
     (21, 0, "", "WANT_HOLD", "condor_release 12"),
     (21, 102, "memory usage exceeded request_memory", "more memory than its slot", "now 900 MB"),
-    (21, 104, "disk usage exceeded allocated disk", "more disk", "request_disk"),
+    (21, 104, "disk usage exceeded allocated disk", "more disk", "inference_run_disk"),
     (22, 0, "Failed to initialize user log", "event log", "own disk"),
     (23, 0, "", "does not know the job user", "site.yml"),
     (26, 0, "", "SYSTEM_PERIODIC_HOLD", "condor_config_val"),
@@ -161,6 +161,40 @@ def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, r
     assert words in found.reason
 
 
+@pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
+def test_a_job_that_is_about_to_go_cannot_be_released(code, sub, words, reason, remedy):
+    found = queue.explain_hold(held(code, sub, words), gone=True)
+    assert found.reason == queue.explain_hold(held(code, sub, words)).reason.replace(" is held", " was held", 1)
+    assert "condor_release" not in found.remedy
+    assert "condor_rm" not in found.remedy
+    assert found.remedy.endswith("run the same run_id again: only what is missing or failed is done")
+
+
+def test_a_job_that_needs_more_is_not_to_be_released():
+    assert "condor_release" not in queue.explain_hold(held(34)).remedy
+    assert "inference_run_memory" in queue.explain_hold(held(34)).remedy
+
+
+def test_who_held_a_job():
+    assert queue.held_by_hand(held(1))
+    assert queue.held_by_hand(held(15))
+    assert not queue.held_by_hand(held(34))
+    assert not queue.held_by_hand(job(JobStatus=1, HoldReasonCode=1))
+
+
+@pytest.mark.parametrize(
+    ("ad", "expected"),
+    [
+        (held(1, 0, "by me"), "its job was held: someone held it with condor_hold. HTCondor says: by me"),
+        (job(JobStatus=3), "its job was removed: HTCondor gave no reason for it"),
+        (job(JobStatus=4, ExitCode=2), "its job ended with exit code 2. Its last words: bad"),
+        (job(JobStatus=4, ExitBySignal=True, ExitSignal=9), "its job was killed by signal 9. Its last words: bad"),
+    ],
+)
+def test_why_the_images_of_a_job_have_no_result(ad, expected):
+    assert queue.reason_for_images(ad, "bad") == expected
+
+
 def test_every_code_that_can_come_up_here_is_explained():
     asked = {1, 3, 6, 7, 12, 13, 14, 16, 21, 22, 26, 32, 33, 34, 35}
     assert asked <= {code for code, *_ in HOLDS}
@@ -185,13 +219,13 @@ def test_reasons_stay_one_line():
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        ("via condor_rm (by user yolo)", "someone removed it with condor_rm"),
+        ("via condor_rm (by user yolo)", "someone did it with condor_rm"),
         (
             "The job attribute PeriodicRemove expression 'NumJobStarts > 5' evaluated to TRUE",
-            "a rule of the job removed it",
+            "a rule of the job did it",
         ),
         ("The system macro SYSTEM_PERIODIC_REMOVE expression ...", "a rule of the submit host"),
-        ("", "it was removed"),
+        ("", "HTCondor gave no reason for it"),
     ],
 )
 def test_a_removed_job_says_why(words, expected):
@@ -199,6 +233,7 @@ def test_a_removed_job_says_why(words, expected):
     assert found.reason.startswith(f"job 12.3 was removed: {expected}")
     assert words in found.reason
     assert "run the same run_id again" in found.remedy
+    assert "other jobs go on" in queue.explain_removed(job(JobStatus=3), gone=False).remedy
 
 
 def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
@@ -224,13 +259,45 @@ def test_an_empty_pool_is_named():
 )
 def test_a_request_that_no_slot_can_meet_is_named(change, expected):
     small = {**SLOT, "TotalSlotMemory": 500}
-    assert expected in queue.explain_idle(job(**change), [small, SLOT]).reason
+    found = queue.explain_idle(job(**change), [small, SLOT])
+    assert expected in found.reason
+    assert found == queue.explain_too_large(job(**change), [small, SLOT])
+
+
+@pytest.mark.parametrize(
+    ("change", "remedy"),
+    [
+        ({"RequestMemory": 4000}, "lower inference_run_memory to 1900M or less (-e inference_run_memory=1900M)"),
+        ({"RequestCpus": 2}, "lower cpus to 1 or less (-e cpus=1)"),
+        ({"RequestDisk": 10**8}, "lower inference_run_disk to 9000000K or less (-e inference_run_disk=9000000K)"),
+    ],
+)
+def test_what_would_fit_is_said(change, remedy):
+    assert remedy in queue.explain_too_large(job(**change), [SLOT]).remedy
 
 
 def test_a_full_slot_of_the_right_size_is_busy_not_too_small():
     full = {**SLOT, "Cpus": 0, "Memory": 1000}
     found = queue.explain_idle(job(), [full, full])
-    assert "all 2 execute hosts are busy" in found.reason
+    assert found.reason == "all execute hosts are busy with other jobs"
+    found = queue.explain_idle(job(), [full])
+    assert found.reason == "the pool's only execute host is busy with other jobs"
+    assert "by themselves" in found.remedy
+    claimed = {**SLOT, "PartitionableSlot": False, "DynamicSlot": True, "State": "Claimed"}
+    assert "busy" in queue.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
+    # Kept for the next job by one that has ended.
+    assert "next round" in queue.explain_idle(job(), [full, claimed]).reason
+
+
+def test_requests_that_only_different_hosts_can_meet_are_named():
+    wide, deep = {**SLOT, "TotalSlotCpus": 4}, {**SLOT, "TotalSlotMemory": 9000}
+    found = queue.explain_too_large(job(RequestCpus=4, RequestMemory=9000), [wide, deep])
+    assert found.reason == "each job asks for 4 CPUs, 9000 MB of memory, 50000 KB of disk; no slot has all of that"
+    assert queue.explain_too_large(job(RequestCpus=4, RequestMemory=1900), [wide, deep]) is None
+
+
+def test_nothing_is_too_large_for_a_pool_without_hosts():
+    assert queue.explain_too_large(job(RequestCpus=64), []) is None
 
 
 def test_drained_hosts_are_named():
@@ -241,7 +308,8 @@ def test_drained_hosts_are_named():
 
 def test_requirements_that_match_none_are_named():
     found = queue.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
-    assert "match none of the 2 execute hosts" in found.reason
+    assert "match none of the execute hosts" in found.reason
+    assert "next round" in queue.explain_idle(job(LastRejMatchReason="no match found "), [SLOT], ran=True).reason
     assert "condor_q -better-analyze 12.3" in found.remedy
 
 

@@ -49,48 +49,94 @@ def leg(tmp_path):
     return run.leg("parallel")
 
 
-def look(leg, pool, sleeps=None):
+def look(leg, pool, sleeps=None, **more):
     return watch.look(
         leg, "p001", Condor(7, run=pool), now=lambda: NOW,
-        sleep=(sleeps if sleeps is not None else []).append,
+        sleep=(sleeps if sleeps is not None else []).append, **more,
     )  # fmt: skip
 
 
-def test_a_held_job_ends_the_wait_with_reason_and_remedy(leg):
-    reason = "Error from slot1_1@execute2: Failed to open '/srv/share/x' as standard error"
+def held(proc, code=7, sub=13, reason="Failed to open '/srv/share/x' as standard error", **more):
+    return job(proc, 5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **more)
+
+
+def test_a_held_job_is_told_while_the_others_go_on(leg):
+    found = look(leg, Pool(queue=[job(0, 2, JobStartDate=1000), held(1), job(2, 1), held(3)]))
+    assert found.state == "waiting"
+    assert (found.running, found.idle, found.held) == (1, 1, 2)
+    (notice,) = found.notices
+    assert notice.reason.startswith("job 7.1 is held: the host could not open the job's output")
+    assert "condor_release 7.1" in notice.remedy
+    assert (found.reason, found.unfinished) == (None, {})
+
+
+def test_each_cause_is_told(leg):
+    pool = Pool(queue=[job(0, 2), held(1, 1, 0), held(2, 34, 0)], history=[job(3, 4, ExitCode=2)])
+    notices = look(leg, pool).notices
+    assert [notice.reason.split(":")[0] for notice in notices] == [
+        "job 7.1 is held", "job 7.2 is held", "job 7.3 ended with exit code 2"
+    ]  # fmt: skip
+    assert all("other jobs go on" in notice.remedy for notice in notices)
+
+
+def test_when_only_jobs_that_ended_badly_are_left_it_is_done_without_their_chunks(leg):
+    leg.stderr("p001", "c00002").write_text("error: bad model\n")
     pool = Pool(
-        queue=[
-            job(0, 2, JobStartDate=1000),
-            job(1, 5, HoldReasonCode=7, HoldReasonSubCode=13, HoldReason=reason),
-            job(2, 1),
-            job(3, 5, HoldReasonCode=7, HoldReasonSubCode=13, HoldReason=reason),
-        ]
+        queue=[held(1)],
+        history=[done(0), job(2, 4, ExitCode=2), job(3, 3, RemoveReason="via condor_rm (by user yolo)")],
     )
     found = look(leg, pool)
+    assert found.state == "done"
+    assert list(found.unfinished) == ["p001-c00001", "p001-c00002", "p001-c00003"]
+    assert found.unfinished["p001-c00001"].startswith("its job was held: the host could not open")
+    assert found.unfinished["p001-c00002"] == "its job ended with exit code 2. Its last words: error: bad model"
+    assert found.unfinished["p001-c00003"].startswith("its job was removed: someone did it with condor_rm")
+    assert found.reason.startswith("job 7.1 was held: ")
+    assert found.reason.endswith("(and 2 jobs that ended badly for other reasons)")
+    assert "condor_release" not in found.remedy
+
+
+def test_when_no_job_ended_well_it_failed(leg):
+    found = look(leg, Pool(queue=[held(i) for i in range(4)]))
     assert found.state == "failed"
-    assert (found.running, found.idle, found.held) == (1, 1, 2)
-    assert found.reason.startswith("job 7.1 is held: the host could not open the job's output")
-    assert reason in found.reason
-    assert found.reason.endswith("(and 1 more job like it)")
+    assert found.reason.startswith("job 7.0 was held: the host could not open the job's output")
+    assert found.reason.endswith("(and 3 more jobs like it)")
     assert "UID" in found.remedy
+    assert "condor_release" not in found.remedy
 
 
-def test_a_removed_job_ends_the_wait(leg):
+def test_a_fault_of_all_jobs_ends_the_wait_early(leg):
+    assert look(leg, Pool(queue=[held(0), held(1), job(2, 1), job(3, 1)])).state == "waiting"
+    pool = Pool(queue=[held(0), held(1), job(3, 1)], history=[job(2, 4, ExitCode=1)])
+    assert look(leg, pool).state == "failed"
+    # One that ends well shows that it is no fault of all.
+    assert look(leg, Pool(queue=[held(0), held(1), held(2), job(3, 2)])).state == "failed"
+    assert look(leg, Pool(queue=[held(0), held(1), held(2)], history=[done(3)])).state == "done"
+
+
+def test_what_someone_holds_or_removes_is_no_fault_of_all(leg):
+    by_hand = [held(0, 1, 0), held(1, 1, 0), held(2, 1, 0)]
+    assert look(leg, Pool(queue=[*by_hand, job(3, 2)])).state == "waiting"
+    removed = [job(0, 3), job(1, 3), job(2, 3)]
+    assert look(leg, Pool(queue=[job(3, 1)], history=removed)).state == "waiting"
+
+
+def test_a_removed_job_is_told(leg):
     pool = Pool(
         queue=[job(0, 2, JobStartDate=1000), job(2, 1), job(3, 1)],
         history=[job(1, 3, RemoveReason="via condor_rm (by user yolo)")],
     )
     found = look(leg, pool)
-    assert (found.state, found.removed) == ("failed", 1)
-    assert "someone removed it with condor_rm" in found.reason
+    assert (found.state, found.removed) == ("waiting", 1)
+    assert "someone did it with condor_rm" in found.notices[0].reason
     assert "1 removed" in found.line
 
 
-def test_a_job_that_failed_ends_the_wait_with_the_end_of_its_error_file(leg):
+def test_a_job_that_failed_is_told_with_the_end_of_its_error_file(leg):
     leg.stderr("p001", "c00002").write_text("noise\n" * 5000 + "Traceback\n\nerror: bad model\n")
     pool = Pool(history=[done(0), done(1), job(2, 4, ExitCode=2), done(3)])
     found = look(leg, pool)
-    assert found.state == "failed"
+    assert found.state == "done"
     assert found.reason.startswith("job 7.2 ended with exit code 2. Its last words: noise | noise")
     assert found.reason.endswith("Traceback | error: bad model")
 
@@ -101,14 +147,67 @@ def test_the_error_file_is_where_the_job_says(leg, tmp_path):
         queue=[job(1, 2), job(2, 2), job(3, 2)],
         history=[job(0, 4, ExitCode=1, Err="elsewhere.err", Iwd=str(tmp_path))],
     )
-    assert look(leg, pool).reason.endswith("Its last words: here")
+    assert look(leg, pool).notices[0].reason.endswith("Its last words: here")
 
 
-def test_a_job_killed_by_a_signal_without_words_ends_the_wait(leg):
+def test_a_job_killed_by_a_signal_without_words_is_told(leg):
     pool = Pool(history=[done(0), done(1), job(2, 4, ExitBySignal=True, ExitSignal=9), done(3)])
     found = look(leg, pool)
-    assert found.state == "failed"
     assert found.reason == "job 7.2 was killed by signal 9"
+    assert found.unfinished == {"p001-c00002": "its job was killed by signal 9"}
+
+
+MIB = 1 << 20
+
+
+def test_a_full_share_is_told_with_what_is_missing(leg):
+    put_progress(leg, "c00000", 2, 2)
+    pool = Pool(queue=[job(i, 1) for i in range(1, 4)], history=[done(0)], slots=[])
+    room = look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: MIB).notices[0]
+    share = leg.root.parents[2]
+    assert room.reason == f"the share is full: {share} has 1.0 MiB free, the 6 images that are left need about 60.0 MiB"
+    assert "free at least 59.0 MiB there" in room.remedy
+
+
+def test_a_share_that_is_about_to_be_full_is_told(leg):
+    pool = Pool(queue=[job(i, 2) for i in range(4)])
+    (room,) = look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: 79 * MIB).notices
+    assert room.reason.startswith("the share will be full before the run ends: ")
+    assert look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: 81 * MIB).notices == ()
+    # Without annotated copies.
+    assert look(leg, pool, free_bytes=lambda _: 20 * MIB).notices == ()
+    assert "8 images that are left need about 0.1 MiB" in look(leg, pool, free_bytes=lambda _: MIB).notices[0].reason
+
+
+def test_a_full_share_is_told_also_while_htcondor_does_not_answer(leg):
+    pool = Pool()
+    pool.queue = CommandFailed("condor_q: can't connect")
+    notices = look(leg, pool, free_bytes=lambda _: 0).notices
+    assert ["the share is full" in notice.reason for notice in notices] == [True, False]
+
+
+def test_jobs_that_die_of_a_full_share_end_the_wait_with_that_reason(leg):
+    pool = Pool(queue=[job(2, 1), job(3, 1)], history=[done(0), job(1, 4, ExitCode=2)])
+    found = look(leg, pool, free_bytes=lambda _: MIB)
+    assert found.state == "failed"
+    assert found.reason.startswith("the share is full: ")
+    assert "job 7.1 ended with exit code 2" in found.reason
+    assert "free at least" in found.remedy
+    assert look(leg, pool, free_bytes=lambda _: 99 * MIB).state == "waiting"
+
+
+def test_the_share_is_asked_how_much_is_free(tmp_path):
+    assert 0 < watch.free_bytes_of(tmp_path) < 1 << 60
+
+
+def test_jobs_that_no_slot_can_take_are_stuck(leg):
+    slot = {"Name": "slot1@execute1", "TotalSlotCpus": 1, "TotalSlotMemory": 900, "TotalSlotDisk": 900}
+    found = look(leg, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)], slots=[slot]))
+    assert found.state == "waiting"
+    assert found.stuck == found.notices[0]
+    assert found.stuck.reason == "each job asks for 2 CPUs, the largest slot has 1"
+    # A pool without hosts may get some.
+    assert look(leg, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)])).stuck is None
 
 
 def test_done_is_every_job_completed_with_exit_code_0(leg):
@@ -139,13 +238,17 @@ def test_a_job_on_its_way_from_the_queue_to_the_history_is_waited_for(leg):
     assert sleeps == [1]
 
 
-def test_a_job_that_left_without_a_trace_ends_the_wait(leg):
+def test_jobs_that_left_without_a_trace_end_the_wait(leg):
     sleeps = []
     found = look(leg, Pool(history=[done(0), done(1)]), sleeps)
-    assert found.state == "failed"
+    assert found.state == "done"
+    assert list(found.unfinished) == ["p001-c00002", "p001-c00003"]
     assert found.reason.startswith("2 of 4 jobs left the queue without a trace")
     assert len(sleeps) == watch.HISTORY_TRIES - 1
     assert found.idle == 0
+    found = look(leg, Pool())
+    assert (found.state, found.unfinished) == ("failed", {})
+    assert found.reason.startswith("4 of 4 jobs left the queue without a trace")
 
 
 def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(leg):
@@ -161,7 +264,7 @@ def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(leg):
 
 def test_a_held_job_counts_more_than_others_that_were_removed(leg):
     pool = Pool(queue=[job(0, 5, HoldReasonCode=34)], history=[job(1, 3), job(2, 3), job(3, 3)])
-    assert "is held" in look(leg, pool).reason
+    assert "was held" in look(leg, pool).reason
 
 
 def test_the_history_is_asked_only_for_jobs_that_left(leg):
@@ -232,14 +335,14 @@ def test_heartbeats_of_other_plans_and_damaged_ones_do_not_count(leg):
 def test_why_nothing_runs_is_said_while_waiting(leg):
     found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
     assert found.state == "waiting"
-    assert found.reason == "no execute host is in the pool"
+    assert [notice.reason for notice in found.notices] == ["no execute host is in the pool"]
 
 
 def test_slots_are_not_asked_for_while_a_job_runs(leg):
     pool = Pool(queue=[job(0, 2, JobStartDate=1000), *(job(i, 1) for i in range(1, 4))])
     found = look(leg, pool)
     assert pool.asked("condor_status") == []
-    assert found.reason is None
+    assert found.notices == ()
 
 
 def test_a_central_manager_that_is_away_does_not_end_the_wait(leg):
@@ -247,7 +350,8 @@ def test_a_central_manager_that_is_away_does_not_end_the_wait(leg):
     pool.slots = CommandFailed("condor_status: Error: communication error")
     found = look(leg, pool)
     assert found.state == "waiting"
-    assert "communication error" in found.reason
+    assert "communication error" in found.notices[0].reason
+    assert found.stuck is None
 
 
 def test_a_schedd_that_is_away_does_not_end_the_wait(leg):
@@ -258,7 +362,7 @@ def test_a_schedd_that_is_away_does_not_end_the_wait(leg):
     assert found.state == "waiting"
     assert found.images_done == 1
     assert "HTCondor does not answer" in found.line
-    assert found.reason == "condor_q: can't connect"
+    assert [notice.reason for notice in found.notices] == ["condor_q: can't connect"]
 
 
 def test_a_damaged_plan_is_named(leg):
@@ -301,7 +405,7 @@ def test_the_commands_are_run_as_they_are_on_a_submit_host(leg, tmp_path, monkey
     assert (printed["running"], printed["completed"]) == (1, 3)
     script(bin_folder / "condor_q", "echo noise; echo 'can not connect' >&2; exit 1")
     watch.main(["--run-dir", str(run_dir), "--leg", "parallel", "--cluster", "7"])
-    assert json.loads(capsys.readouterr().out)["reason"] == "condor_q: can not connect"
+    assert json.loads(capsys.readouterr().out)["notices"][0]["reason"] == "condor_q: can not connect"
 
 
 def test_a_host_without_htcondor_is_named(monkeypatch):

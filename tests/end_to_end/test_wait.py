@@ -1,0 +1,165 @@
+"""The wait of run_inference.yml: what it says while jobs do not move, what ends it, what it outlasts."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from conftest import Cluster
+from power import Power
+from test_inference_run import JOBS, wait_for_jobs
+
+
+def read_until(run: subprocess.Popen[str], text: str) -> str:
+    """Return what a run prints up to the line that holds a text; fails when the run ends without it."""
+    said = ""
+    for line in run.stdout:
+        said += line
+        if text in line:
+            print(said)
+            return said
+    raise AssertionError(f"the run ended without {text!r}:\n{said}")
+
+
+def end(run: subprocess.Popen[str]) -> str:
+    """Wait for a run and return what else it printed."""
+    output, _ = run.communicate(timeout=300)
+    print(output)
+    return output
+
+
+def left(cluster: Cluster, run_id: str) -> str:
+    """Jobs of a run that are in the queue."""
+    return cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", JOBS.format(run_id), "-af", "ProcId")
+
+
+@contextmanager
+def busy_pool(cluster: Cluster) -> Iterator[None]:
+    """Keep the pool's only slot busy with another job."""
+    job = (
+        "executable=/usr/bin/sleep\\narguments=600\\ntransfer_executable=false\\nshould_transfer_files=NO\\n"
+        "initialdir=/tmp\\nrequest_memory=100M\\nrequest_disk=1M\\nqueue\\n"
+    )
+    write = ["sh", "-c", f"printf '{job}' > /tmp/busy.sub && condor_submit -terse /tmp/busy.sub"]
+    number = cluster.on("submit[0]", *write, user="yolo").splitlines()[-1].split(".")[0]
+    try:
+        deadline = time.monotonic() + 60
+        while "2" not in cluster.on("submit[0]", "condor_q", number, "-af", "JobStatus", user="yolo"):
+            assert time.monotonic() < deadline, "the other job does not start"
+        yield
+    finally:
+        # The submit host may have booted just now.
+        remove = f"for try in $(seq 30); do condor_rm {number} && exit; sleep 2; done; exit 1"
+        cluster.on("submit[0]", "sh", "-c", remove, user="yolo")
+
+
+def test_jobs_that_end_badly_do_not_stop_the_others(cluster, samples):
+    def jobs(command: str, proc: int, *options: str) -> None:
+        cluster.on("submit[0]", command, *options, "-constraint", f"{JOBS.format('bad-jobs')} && ProcId == {proc}")
+
+    with busy_pool(cluster):
+        run = cluster.start(samples, run_id="bad-jobs", chunk_size=1)
+        # Said while it waits, not when it has ended.
+        read_until(run, "busy with other jobs")
+        constraint = f"{JOBS.format('bad-jobs')} && ProcId == 8"
+        cluster.on("submit[0]", "condor_qedit", "-constraint", constraint, "Arguments", '"-m yolo.nothing"')
+        jobs("condor_hold", 9, "-reason", "test of the tests")
+        jobs("condor_hold", 10, "-reason", "test of the tests")
+        jobs("condor_rm", 11)
+        said = read_until(run, "is held: someone held it")
+        assert "test of the tests" in said
+        assert "condor_release" in said
+    jobs("condor_release", 10)
+    output = end(run)
+    assert run.returncode != 0
+    assert left(cluster, "bad-jobs") == ""
+    again = cluster.infer(samples, "--check", run_id="bad-jobs")
+    names = [row["path"] for row in again.images]
+    reasons = {
+        names[8]: "its job ended with exit code 1",
+        names[9]: "its job was held: someone held it with condor_hold. HTCondor says: test of the tests",
+        names[11]: "its job was removed: someone did it with condor_rm",
+    }
+    assert again.metrics["counts"] | {"ok": 9, "failed": 3, "missing": 0} == again.metrics["counts"]
+    failures = {item["path"]: item["reason"] for item in again.metrics["failures"]}
+    assert failures.keys() == reasons.keys()
+    for name, reason in reasons.items():
+        assert failures[name].startswith(reason)
+        assert f"failed: {name}: {reason}" in output
+    assert {row["path"]: row["error"] for row in again.images if row["status"] == "failed"} == failures
+    assert (again.results / "images" / names[10]).exists(), "a job that was released goes on"
+    # What the playbook ends with, after the results.
+    last = output.partition("Say what came out")[2]
+    assert "3 of 12 images have no result: job" in last
+    assert "same run_id" in last
+    assert "condor_release" not in last, "nobody can release a job that is gone"
+    second = cluster.infer(samples, run_id="bad-jobs")
+    assert second.code == 0
+    assert second.metrics["counts"]["ok"] == 12
+    assert second.metrics["counts"]["processed"] == 3
+
+
+def test_jobs_that_no_host_can_take_end_within_a_minute(cluster, samples):
+    run = cluster.start(samples, run_id="too-large", cpus=2)
+    wait_for_jobs(cluster, "too-large", "JobStatus == 1")
+    began = time.monotonic()
+    output = end(run)
+    assert run.returncode != 0
+    assert time.monotonic() - began < 60
+    assert "each job asks for 2 CPUs, the largest slot has 1" in output
+    assert "lower cpus to 1 or less" in output
+    assert left(cluster, "too-large") == ""
+
+
+def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples):
+    power = Power("submit")
+    with busy_pool(cluster):
+        run = cluster.start(samples, run_id="reboot", chunk_size=1)
+        read_until(run, "busy with other jobs")
+        soon = ["--on-active=1", "--timer-property=AccuracySec=100ms"]
+        cluster.on("submit[0]", "systemd-run", *soon, "systemctl", "reboot")
+        said = read_until(run, "submit answers again")
+        assert said.count("NOTE: submit ") == 2
+    try:
+        read_until(run, "1 running")
+        power.cut()
+        time.sleep(3)
+    finally:
+        power.restore()
+    said = read_until(run, "submit answers again")
+    assert said.count("NOTE: submit ") == 2
+    end(run)
+    assert run.returncode == 0
+    again = cluster.infer(samples, run_id="reboot")
+    assert again.code == 0
+    assert again.metrics["counts"]["ok"] == 12
+
+
+FILL = """
+until [ "$(ls /srv/share/runs/filled/parallel/records 2>&- | wc -l)" -ge 2 ]; do sleep 0.2; done
+free=$(df --output=avail -B1 /srv/share | tail -n 1)
+fallocate -l $((free - 50000)) /srv/share/filler
+"""
+
+
+def test_a_share_that_fills_up_is_said_while_it_does(cluster, samples):
+    run = cluster.start(samples, run_id="filled", chunk_size=1)
+    try:
+        read_until(run, "Wait on the queue")
+        cluster.on("manager", "sh", "-c", FILL)
+        began = time.monotonic()
+        said = read_until(run, "the share is full: /srv/share has")
+        assert time.monotonic() - began < 15
+        assert "left need about" in said
+        assert "MiB there (old runs in /srv/share/runs" in said
+    finally:
+        cluster.on("manager", "rm", "-f", "/srv/share/filler")
+    output = end(run)
+    # Jobs may have died of it, or HTCondor on the manager, which starts again by itself.
+    assert run.returncode == 0 or "stopped: the share is full: /srv/share has" in output
+    assert "Traceback" not in output
+    again = cluster.infer(samples, run_id="filled")
+    assert again.code == 0
+    assert again.metrics["counts"]["ok"] == 12
