@@ -1,4 +1,4 @@
-"""One look at which execute hosts the pool has; a wait loop calls this on the submit host until the state is ``done``."""
+"""One look at which execute hosts the pool has; a wait loop on the submit host calls this until there is one."""
 
 from __future__ import annotations
 

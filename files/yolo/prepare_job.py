@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -78,7 +79,28 @@ def would(asked: Asked) -> dict[str, Any]:
     return {"made": True, "sentence": f"A real run would settle engine and precision by a job of the pool; {model}."}
 
 
-def start(asked: Asked, submit_file: str, run: Runner = run_command) -> int:
+def memory(asked: Asked, given: str, largest: int) -> int | None:
+    """Return the memory in MiB that the job needs, or None where that of a job that detects is enough.
+
+    An export by torch took 350 MiB for weights of 5 MB and 1250 MiB for 50 MB (numbers of half precision). What is
+    prepared already takes no more than a job that detects.
+
+    Args:
+        asked: What was asked for.
+        given: What a job that detects gets, as HTCondor takes it.
+        largest: Of the largest slot, MiB. Weights that may need more are tried there.
+    """
+    match = re.fullmatch(r"([0-9]+)(?:([KMGT])B?)?", given.strip(), re.IGNORECASE)
+    light = is_prepared(asked.weights.model) and asked.precision != "int8" and asked.engine != "torch"
+    if match is None or light:
+        return None
+    kib = int(match[1]) * 1024 ** "KMGT".index((match[2] or "M").upper())
+    size = sum(path.stat().st_size for path in asked.weights.source.rglob("*") if path.is_file())
+    need = min(400 + 20 * size // 2**20, largest)
+    return need if need * 1024 > kib else None
+
+
+def start(asked: Asked, submit_file: str, mib: int | None = None, run: Runner = run_command) -> int:
     """Submit the job, unless an earlier call that was cut off did; return its cluster.
 
     A queued job of this run that was asked something else is removed.
@@ -86,6 +108,7 @@ def start(asked: Asked, submit_file: str, run: Runner = run_command) -> int:
     Args:
         asked: What was asked for.
         submit_file: Text of the submit file.
+        mib: Memory for the job, MiB; None for what the submit file says.
         run: Runs the commands.
 
     Raises:
@@ -109,7 +132,8 @@ def start(asked: Asked, submit_file: str, run: Runner = run_command) -> int:
         path = folder / "prepare.sub"
         fsio.write_text(path, submit_file)
         # "12.0 - 12.0"
-        said = run(["condor_submit", "-terse", "-append", f'+{ASKED} = "{digest}"', str(path)])
+        more = ["-append", f'+{ASKED} = "{digest}"', *(["-append", f"request_memory = {mib}"] if mib else [])]
+        said = run(["condor_submit", "-terse", *more, str(path)])
         return int(said.split(".")[0])
     except (CommandFailed, ValueError) as error:
         raise YoloError(
@@ -261,6 +285,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     starts = commands.add_parser("start", help="print what is kept, or submit the job; standard input: submit file")
     add_arguments(starts)
+    starts.add_argument("--memory", required=True, help="of a job that detects, as HTCondor takes it")
+    starts.add_argument("--largest", type=int, required=True, help="memory of the pool's largest slot, MiB")
     starts.add_argument("--dry-run", action="store_true", help="submit nothing, say what is known")
     looks = commands.add_parser("look", help="print how the job stands")
     looks.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
@@ -272,9 +298,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = asked_by(args)
     found = known(asked)
     if found is None:
-        found = would(asked) if args.dry_run else {"cluster": start(asked, sys.stdin.read())}
+        found = would(asked) if args.dry_run else {"cluster": submit(asked, args)}
     print(fsio.dumps(found))
     return 0
+
+
+def submit(asked: Asked, args: argparse.Namespace) -> int:
+    """Submit the job that the command line asks for; return its cluster."""
+    return start(asked, sys.stdin.read(), memory(asked, args.memory, args.largest))
 
 
 if __name__ == "__main__":

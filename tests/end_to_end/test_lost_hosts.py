@@ -69,3 +69,73 @@ def write(cluster: Cluster, user: str, path: str) -> str:
     """Let a user write 8 MiB on the manager and remove it again; returns what that says."""
     dd = f"sudo -u {user} dd if=/dev/zero of={path} bs=1M count=8 conv=fsync 2>&1; rm -f {path}"
     return cluster.on("manager", "sh", "-c", dd)
+
+
+# --- hosts that are lost -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def power(cluster: Cluster) -> Iterator[Callable[[str], Power]]:
+    """Cuts the power of a host; it is back, and the pool whole, after the test."""
+    cut: list[Power] = []
+
+    def off(host: str) -> Power:
+        cut.append(Power(host))
+        cut[-1].cut()
+        return cut[-1]
+
+    until("the pool is whole before the test", 120, lambda: machines(cluster) == {"execute1", "execute2"})
+    yield off
+    for host in cut:
+        host.restore()
+    until("the pool is whole again", 240, lambda: machines(cluster) == {"execute1", "execute2"})
+
+
+def test_a_dead_execute_host_stops_no_run(cluster, samples, power):
+    # The manager does not know yet: the host's slot is offered to the run's jobs for up to a minute.
+    power("execute1")
+    began = time.monotonic()
+    outcome = cluster.infer(samples, run_id="lost-before", save_images=False)
+    print("lost before:", time.monotonic() - began)
+    assert outcome.code == 0
+    assert outcome.metrics["counts"]["ok"] == 12
+    assert {slot["host"].split(".")[0] for slot in outcome.metrics["slots"]} == {"execute2"}
+    assert time.monotonic() - began < 180
+
+
+def test_another_host_prepares_the_model_when_the_first_one_dies(cluster, samples, power):
+    # A size that no other test has measured: the job takes some seconds.
+    run = cluster.start(samples, run_id="lost-meanwhile", imgsz=416, save_images=False)
+    ask = ["condor_q", "-allusers", "-constraint", 'YoloPrepares == "lost-meanwhile"', "-af", "RemoteHost"]
+    hosts: list[str] = []
+
+    def running() -> bool:
+        hosts[:] = [name for name in cluster.on("submit", *ask).split() if "@" in name]
+        return bool(hosts)
+
+    until("the job that prepares the model runs", 120, running)
+    power(hosts[0].partition("@")[2].split(".")[0])
+    began = time.monotonic()
+    output, _ = run.communicate(timeout=400)
+    print(output, "lost meanwhile:", time.monotonic() - began)
+    assert run.returncode == 0
+    assert "12 of 12 images done" in output
+    assert time.monotonic() - began < 300
+
+
+def test_a_run_waits_for_a_pool_whose_manager_restarted(cluster, samples):
+    cluster.on("manager", "systemctl", "restart", "condor")
+    began = time.monotonic()
+    outcome = cluster.infer(samples, run_id="manager-restarted", save_images=False)
+    assert outcome.code == 0
+    assert "execute hosts with" in outcome.output or "execute host with" in outcome.output
+    until("the pool is whole", max(60 - (time.monotonic() - began), 1), lambda: len(machines(cluster)) == 2)
+
+
+def test_the_job_that_prepares_the_model_waits_for_a_slot_and_says_so(cluster, samples):
+    full = "printf 'executable=/bin/sleep\\narguments=40\\nrequest_memory=100\\nlog=/dev/null\\nqueue 2\\n' | condor_submit"
+    cluster.on("submit", "sh", "-c", full, user="yolo")
+    outcome = cluster.infer(samples, run_id="busy", save_images=False)
+    assert outcome.code == 0
+    assert "preparing the model: waits for a slot" in outcome.output
+    assert "busy with other jobs" in outcome.output
