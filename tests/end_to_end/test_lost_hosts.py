@@ -11,6 +11,7 @@ from power import Power
 
 SLOTS = ["condor_status", "-constraint", "PartitionableSlot", "-af", "Machine"]
 LOGS = "/var/log/condor"
+NEWLINE = "\\n"
 
 
 def until(what: str, seconds: float, found: Callable[[], bool]) -> float:
@@ -133,7 +134,8 @@ def test_a_run_waits_for_a_pool_whose_manager_restarted(cluster, samples):
 
 
 def test_the_job_that_prepares_the_model_waits_for_a_slot_and_says_so(cluster, samples):
-    full = "printf 'executable=/bin/sleep\\narguments=40\\nrequest_memory=100\\nlog=/dev/null\\nqueue 2\\n' | condor_submit"
+    lines = ["executable=/bin/sleep", "arguments=40", "request_memory=100", "log=/dev/null", "queue 2", ""]
+    full = f"printf '{NEWLINE.join(lines)}' | condor_submit"
     cluster.on("submit", "sh", "-c", full, user="yolo")
     outcome = cluster.infer(samples, run_id="busy", save_images=False)
     assert outcome.code == 0
