@@ -134,8 +134,8 @@ def test_a_run_waits_for_a_pool_whose_manager_restarted(cluster, samples):
 
 
 def test_the_job_that_prepares_the_model_waits_for_a_slot_and_says_so(cluster, samples):
-    lines = ["executable=/bin/sleep", "arguments=40", "request_memory=100", "log=/dev/null", "queue 2", ""]
-    full = f"printf '{NEWLINE.join(lines)}' | condor_submit"
+    lines = ["executable=/bin/sleep", "arguments=40", "request_memory=100", "should_transfer_files=NO", "queue 2", ""]
+    full = f"printf '{NEWLINE.join(lines)}' | (cd /tmp; condor_submit)"
     cluster.on("submit", "sh", "-c", full, user="yolo")
     outcome = cluster.infer(samples, run_id="busy", save_images=False)
     assert outcome.code == 0
