@@ -37,6 +37,7 @@ EXPLAIN_AFTER = 10
 EMPTY_POOL = 240
 """Seconds that the job waits for a first execute host: one that is there reports within a minute or two."""
 
+_MATCHABLE = Explanation("it waits for the next round of matchmaking", "wait some seconds")
 _TIMES = ("EnteredCurrentStatus", "JobCurrentStartExecutingDate")
 
 
@@ -100,7 +101,7 @@ def memory(asked: Asked, given: str, largest: int) -> int | None:
     return need if need * 1024 > kib else None
 
 
-def start(asked: Asked, submit_file: str, mib: int | None = None, run: Runner = run_command) -> int:
+def start(asked: Asked, submit_file: str, log_dir: Path, mib: int | None = None, run: Runner = run_command) -> int:
     """Submit the job, unless an earlier call that was cut off did; return its cluster.
 
     A queued job of this run that was asked something else is removed.
@@ -108,6 +109,7 @@ def start(asked: Asked, submit_file: str, mib: int | None = None, run: Runner = 
     Args:
         asked: What was asked for.
         submit_file: Text of the submit file.
+        log_dir: Folder of its event log, on the submit host's own disk.
         mib: Memory for the job, MiB; None for what the submit file says.
         run: Runs the commands.
 
@@ -128,7 +130,8 @@ def start(asked: Asked, submit_file: str, mib: int | None = None, run: Runner = 
             run(["condor_rm", str(cluster)])
         if same:
             return same[0]
-        folder.mkdir(parents=True, exist_ok=True)
+        for path in (folder, log_dir):
+            path.mkdir(parents=True, exist_ok=True)
         path = folder / "prepare.sub"
         fsio.write_text(path, submit_file)
         # "12.0 - 12.0"
@@ -242,7 +245,8 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
         return _failed(found)
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)
-    if seconds < EXPLAIN_AFTER:
+    # Nobody can do anything about a slot that is free: its host answers late, or is lost and not missed yet.
+    if seconds < EXPLAIN_AFTER or found == _MATCHABLE:
         return Status("waiting", _idle_line(ad, seconds))
     return Status("waiting", _idle_line(ad, seconds), found.reason, found.remedy)
 
@@ -287,6 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add_arguments(starts)
     starts.add_argument("--memory", required=True, help="of a job that detects, as HTCondor takes it")
     starts.add_argument("--largest", type=int, required=True, help="memory of the pool's largest slot, MiB")
+    starts.add_argument("--log-dir", type=Path, required=True, help="folder of the event log, made if it is missing")
     starts.add_argument("--dry-run", action="store_true", help="submit nothing, say what is known")
     looks = commands.add_parser("look", help="print how the job stands")
     looks.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
@@ -305,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def submit(asked: Asked, args: argparse.Namespace) -> int:
     """Submit the job that the command line asks for; return its cluster."""
-    return start(asked, sys.stdin.read(), memory(asked, args.memory, args.largest))
+    return start(asked, sys.stdin.read(), args.log_dir, memory(asked, args.memory, args.largest))
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ def test_a_check_says_what_is_known_and_submits_nothing(asked, capsys, monkeypat
     arguments = [
         *("start", "--dry-run", "--weights", str(asked.weights.root), "--kind", "pt", "--memory", "800M"),
         *("--run-dir", str(asked.run.root), "--input-dir", str(asked.input_dir), "--largest", "2000"),
+        *("--log-dir", "/nowhere"),
     ]
     assert prepare_job.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["made"] is True
@@ -121,21 +122,22 @@ def test_a_check_says_what_is_known_and_submits_nothing(asked, capsys, monkeypat
 
 def test_it_is_submitted_once(asked):
     pool = Pool()
-    assert start(asked, "queue\n", 900, run=pool) == 12
+    assert start(asked, "queue\n", asked.input_dir / "logs", 900, run=pool) == 12
     (command,) = pool.did("condor_submit")
     assert "request_memory = 900" in command
+    assert (asked.input_dir / "logs").is_dir()
     digest = next(word for word in command if word.startswith(f"+{ASKED}")).split('"')[1]
     assert (asked.run.prepare_dir / "prepare.sub").read_text() == "queue\n"
     # A wait that was cut off left it in the queue: the same call finds it.
     pool = Pool(queue=[job(1, **{ASKED: digest})])
-    assert start(asked, "queue\n", 900, run=pool) == 12
+    assert start(asked, "queue\n", asked.input_dir / "logs", 900, run=pool) == 12
     assert pool.did("condor_submit") == pool.did("condor_rm") == []
 
 
 @pytest.mark.parametrize("left", [job(1, **{ASKED: "other"}), job(2, **{ASKED: "other"}), job(5)])
 def test_one_that_was_asked_something_else_or_is_held_is_replaced(asked, left):
     pool = Pool(queue=[left | {"ClusterId": 9}])
-    assert start(asked, "queue\n", run=pool) == 12
+    assert start(asked, "queue\n", asked.input_dir / "logs", run=pool) == 12
     assert pool.did("condor_rm") == [["condor_rm", "9"]]
 
 
@@ -143,7 +145,7 @@ def test_a_queue_that_does_not_answer_is_named(asked):
     pool = Pool()
     pool.answers["condor_q"] = CommandFailed("condor_q: can't reach the schedd")
     with pytest.raises(YoloError, match="can't be submitted: condor_q: can't reach the schedd"):
-        start(asked, "queue\n", run=pool)
+        start(asked, "queue\n", asked.input_dir / "logs", run=pool)
 
 
 def test_large_weights_get_more_memory_as_far_as_a_slot_has_it(asked):
@@ -205,6 +207,7 @@ def test_a_wait_for_a_slot_is_said_once_it_lasts(asked):
     assert late.reason == "all 1 execute hosts are busy with other jobs"
     lost = look_at(asked, Pool([job(1, EnteredCurrentStatus=970, NumJobStarts=1)], slots=[SLOT]))
     assert "the host that had it is lost" in lost.line
+    assert lost.reason is None
 
 
 def test_a_pool_without_hosts_is_waited_for_but_not_for_ever(asked):
