@@ -1,6 +1,6 @@
 """Settle what the jobs of a run compute with: engine, precision, and the folder of the model.
 
-Runs on an execute host before the jobs, with the run's manifest on the share::
+Runs as a job of the pool before the others (``yolo.prepare_job``), with the run's manifest on the share::
 
     python -m yolo.choose --weights <share>/weights/<id> --kind pt|onnx|openvino --run-dir <share>/runs/<run_id> \
         --input-dir DIR --engine auto --precision fp32
@@ -19,103 +19,39 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from . import calibrate, difference
+from .choice import AUTO, Asked, Choice, add_arguments, answer, asked_by, check_limit, kept_choice, read_object
 from .errors import YoloError, run_cli
 from .forms import check_kind, engines_for, make_form
-from .fsio import dumps, read_json, write_json
-from .layout import MODEL_ONNX, Run, Weights
+from .fsio import dumps, write_json
+from .layout import MODEL_ONNX
 from .letterbox import PADDING
 from .model import (
     ENGINES,
     ENGINES_OF,
-    PRECISIONS,
     Engine,
     ModelInfo,
     check_precision,
     cpu_flags,
     cpu_model,
+    is_prepared,
     load_engine,
     load_info,
 )
-from .prepare import KINDS, is_prepared, make_folder, prepare, stdout_to_stderr
+from .prepare import make_folder, prepare, stdout_to_stderr
 
-AUTO = "auto"
 #: What changes how fast an engine is, or what it can compute in.
 _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", *sorted(("avx512_bf16", "amx_bf16")))
 _WARM_UP, _ROUNDS, _SECONDS = 2, (5, 30), 2.0
 #: Of two engines that are equally fast, up to this, the first is taken: noise must not decide.
 _MARGIN = 0.03
-#: Default of the largest difference from fp32, see ``difference.compare``.
-LIMIT = 0.15
 _BF16_IMAGES = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the user asked for.
-
-    Attributes:
-        weights: Folder of the weights on the share, with ``source/``.
-        kind: What the weights are.
-        run: The run; its manifest is there, its settings if it ran before.
-        input_dir: Folder of the staged images.
-        engine: One of ``model.ENGINES``, or "auto".
-        precision: One of ``model.PRECISIONS``.
-        imgsz: Side of the network's input; 0 for the model's own.
-        threads: Threads of a job's engine.
-        limit: Largest difference of detections from fp32, 0 to 1.
-    """
-
-    weights: Weights
-    kind: str
-    run: Run
-    input_dir: Path
-    engine: str = AUTO
-    precision: str = "fp32"
-    imgsz: int = 0
-    threads: int = 1
-    limit: float = LIMIT
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the jobs are told, by ``run.json``.
-
-    Attributes:
-        engine: One of ``model.ENGINES``.
-        precision: One of ``model.PRECISIONS``.
-        model_dir: The model folder.
-        measured: How ``auto`` chose: ``ms`` for each engine, ``failed`` with the reason of those that do not run,
-            ``cpu_model``, ``cores``, ``flags``, ``threads``, ``input``, ``versions``; empty where there was no choice.
-        difference: From fp32, see ``difference.compare``; empty for fp32.
-    """
-
-    engine: str
-    precision: str
-    model_dir: Path
-    measured: dict[str, Any] = field(default_factory=dict)
-    difference: dict[str, Any] = field(default_factory=dict)
-
-    def sentence(self) -> str:
-        """Say in one line what was chosen and why."""
-        text = f"engine {self.engine}, precision {self.precision}"
-        if self.measured:
-            times = ", ".join(f"{name} {ms:g} ms" for name, ms in self.measured["ms"].items())
-            text += f" (measured on {self.measured['cpu_model']}, {self.measured['threads']} thread(s): {times}"
-            text += "".join(f"; {name} does not run: {why}" for name, why in self.measured["failed"].items()) + ")"
-        if self.difference:
-            d = self.difference
-            text += (
-                f"; detections differ from fp32 by {d['difference']:.1%} (F1 {d['f1']:g} on {d['images']} images, "
-                f"scores by {d['score']:g})"
-            )
-        return text
 
 
 class _WouldMakeError(Exception):
@@ -151,7 +87,7 @@ class Chooser:
         kept = kept_choice(asked)
         if kept is not None:
             check_precision(kept.engine, kept.precision)
-            self._check_limit(kept)
+            check_limit(asked, kept)
             return kept, load_info(kept.model_dir)
         check_precision(engines_for(asked.kind)[0] if asked.engine == AUTO else asked.engine, asked.precision)
         check_kind(asked.engine, asked.precision, asked.kind, self._source_name())
@@ -159,7 +95,7 @@ class Chooser:
         info.input_size(asked.imgsz)
         folder, found = self._precision(info)
         choice = self._engine(info, folder, found)
-        self._check_limit(choice)
+        check_limit(asked, choice)
         return choice, info
 
     def _source_name(self) -> str:
@@ -214,7 +150,7 @@ class Chooser:
         if asked.precision == "bf16":
             token = _token([cpu_model(), calibrate.sample_id(calibrate.pick(asked.run.manifest), sized.imgsz)])
             path = asked.weights.measured / f"bf16-{token}.json"
-            found = _read(path)
+            found = read_object(path)
             if found is None:
                 self._make()
                 reference = load_engine(asked.weights.model, sized, threads=asked.threads)
@@ -242,17 +178,6 @@ class Chooser:
         )
         return replace(info, precision="int8", difference=found)
 
-    def _check_limit(self, choice: Choice) -> None:
-        found = choice.difference
-        if found and found["difference"] > self._asked.limit:
-            raise YoloError(
-                f"precision {choice.precision} changes the detections too much",
-                f"{found['difference']:g} (1 - F1 against fp32 on {found['images']} images: {found['matched']} of "
-                f"{found['reference']} found again, {found['found']} found)",
-                f"at most {self._asked.limit:g}, the input precision_limit",
-                "run with precision=fp32, or raise precision_limit",
-            )
-
     def _engine(self, info: ModelInfo, folder: Path | None, found: dict[str, Any]) -> Choice:
         asked = self._asked
         if asked.engine != AUTO:
@@ -270,7 +195,7 @@ class Chooser:
         }
         versions = engine_versions(candidates)
         path = asked.weights.measured / f"engines-{_token([host, versions, folder.name if folder else ''])}.json"
-        measured = _read(path)
+        measured = read_object(path)
         if measured is None:
             self._make()
             measured = self._measure(candidates, info, folder) | host | {"versions": versions}
@@ -296,27 +221,6 @@ class Chooser:
         if not engines:
             raise YoloError("no engine can run the weights", "; ".join(failed.values()))
         return {"ms": measure(engines, sized.imgsz), "failed": failed}
-
-
-def kept_choice(asked: Asked) -> Choice | None:
-    """Return what an earlier call settled for the same run and the same wishes."""
-    value = _read(asked.run.settings)
-    if value is None:
-        return None
-    same = (asked.weights.root.name, asked.engine, asked.precision, asked.imgsz)
-    if (value.get("weights_id"), value.get("engine_asked"), value.get("precision"), value.get("imgsz")) != same:
-        return None
-    try:
-        choice = Choice(
-            value["engine"],
-            value["precision"],
-            Path(value["model_dir"]),
-            dict(value["engine_measured"]),
-            dict(value["precision_difference"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-    return choice if is_prepared(choice.model_dir) else None
 
 
 def measure(engines: dict[str, Engine], size: tuple[int, int]) -> dict[str, float]:
@@ -369,41 +273,15 @@ def _token(value: Any) -> str:
     return hashlib.sha256(dumps(value).encode()).hexdigest()[:16]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = read_json(path)
-    except (FileNotFoundError, ValueError):
-        return None
-    return value if isinstance(value, dict) else None
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; see the module's text."""
     parser = argparse.ArgumentParser(
         prog="python -m yolo.choose", description="Make the model of a run and settle its engine."
     )
-    parser.add_argument("--weights", type=Path, required=True, help="<share>/weights/<id>, with source/ in it")
-    parser.add_argument("--kind", choices=KINDS, required=True, help="what the weights are")
-    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>, with its manifest")
-    parser.add_argument("--input-dir", type=Path, required=True, help="folder of the run's images")
-    parser.add_argument("--engine", default=AUTO, help=f"{AUTO} or one of {', '.join(ENGINES)}")
-    parser.add_argument("--precision", default="fp32", help=f"one of {', '.join(PRECISIONS)}")
-    parser.add_argument("--imgsz", type=int, default=0, help="input side that the run asks for; 0: the model's own")
-    parser.add_argument("--threads", type=int, default=1, help="threads of a job's engine")
-    parser.add_argument("--limit", type=float, default=LIMIT, help="largest difference from fp32, 0 to 1")
+    add_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="make nothing, say whether something would be made")
     args = parser.parse_args(argv)
-    asked = Asked(
-        weights=Weights(args.weights),
-        kind=args.kind,
-        run=Run(args.run_dir),
-        input_dir=args.input_dir,
-        engine=args.engine,
-        precision=args.precision,
-        imgsz=args.imgsz,
-        threads=args.threads,
-        limit=args.limit,
-    )
+    asked = asked_by(args)
     chooser = Chooser(asked, dry_run=args.dry_run)
     try:
         with stdout_to_stderr():
@@ -411,24 +289,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except _WouldMakeError:
         print(dumps({"made": True}))
         return 0
-    print(
-        dumps(
-            {
-                "made": chooser.made,
-                "model": str(choice.model_dir),
-                "engine": choice.engine,
-                "precision": choice.precision,
-                "measured": choice.measured,
-                "difference": choice.difference,
-                "sentence": choice.sentence(),
-                # (height, width) of what the run's images are fitted into.
-                "input": info.input_size(args.imgsz),
-                "layout": info.layout,
-                "classes": len(info.names),
-                "dynamic": info.dynamic,
-            }
-        )
-    )
+    print(dumps(answer(asked, choice, info, made=chooser.made)))
     return 0
 
 

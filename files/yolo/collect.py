@@ -506,9 +506,10 @@ def _summary(leg: Leg, metrics: dict[str, Any]) -> dict[str, Any]:
         "wall_seconds": metrics["times"]["wall_seconds"],
         "submit_to_end_seconds": metrics["times"]["submit_to_end_seconds"],
         "slots": len(metrics["slots"]),
-        "failures": failures[:SHOWN],
+        # For Ansible, which reads no JSON with bytes that are not UTF-8.
+        "failures": [{**failure, "path": one_line(failure["path"])} for failure in failures[:SHOWN]],
         "failures_not_shown": max(len(failures) - SHOWN, 0),
-        "missing_paths": missing[:SHOWN],
+        "missing_paths": [one_line(path) for path in missing[:SHOWN]],
         "predictions": str(leg.predictions),
         "metrics_json": str(leg.metrics_json),
         "metrics_csv": str(leg.metrics_csv),

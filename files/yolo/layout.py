@@ -14,6 +14,7 @@ Pure functions of paths, nothing here touches the file system.
     <share>/code/<code_id>/yolo/*.py                this package as staged for a run
     <share>/runs/<run_id>/manifest.jsonl            one line per input file
     <share>/runs/<run_id>/run.json                  the run's settings
+    <share>/runs/<run_id>/prepare/                  submit file, output and errors of the job that prepares the model
     <share>/runs/<run_id>/<leg>/...                 see :class:`Leg`
 """
 
@@ -186,6 +187,11 @@ class Run:
     def settings(self) -> Path:
         """Settings of the run."""
         return self.root / "run.json"
+
+    @property
+    def prepare_dir(self) -> Path:
+        """Directory of the job that prepares the model: its submit file, output and errors."""
+        return self.root / "prepare"
 
     @property
     def compare(self) -> Path:

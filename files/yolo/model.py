@@ -207,6 +207,15 @@ def load_info(model_dir: str | os.PathLike[str]) -> ModelInfo:
         raise YoloError(f"{path} is not usable: {error}", remedy=remedy) from error
 
 
+def is_prepared(out: Path) -> bool:
+    """Whether ``out`` holds a model that this version of the package can read."""
+    try:
+        load_info(out)
+    except YoloError:
+        return False
+    return True
+
+
 class Engine(Protocol):
     """Something that runs a model.
 

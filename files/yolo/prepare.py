@@ -33,17 +33,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import nms
+from .choice import KINDS
 from .errors import YoloError, one_line, run_cli
 from .fsio import dumps, write_json
 from .layout import MODEL_BIN, MODEL_JSON, MODEL_XML
 from .letterbox import PADDING, round_size
-from .model import EmbeddedNms, ModelInfo, import_openvino, load_info, openvino_reason, run_request
+from .model import EmbeddedNms, ModelInfo, import_openvino, is_prepared, load_info, openvino_reason, run_request
 from .sniff import describe_bytes
 
 if TYPE_CHECKING:
     import openvino
 
-KINDS = ("pt", "onnx", "openvino")
 #: Cells of these strides make up the rows of a detector's output.
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS = 3
@@ -188,15 +188,6 @@ def make_folder(out: Path, make: Callable[[Path], ModelInfo]) -> ModelInfo:
     finally:
         shutil.rmtree(temp, ignore_errors=True)
     return load_info(out)
-
-
-def is_prepared(out: Path) -> bool:
-    """Whether ``out`` holds a model that this version of the package can read."""
-    try:
-        load_info(out)
-    except YoloError:
-        return False
-    return True
 
 
 def find_weights(source: Path, kind: str) -> Path:

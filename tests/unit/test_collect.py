@@ -30,7 +30,7 @@ def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
     captured = capsys.readouterr()
     assert code == 3
     assert json.loads(captured.out)["missing"] == 1
-    assert json.loads(captured.out)["missing_paths"] == ["b\n.jpg"]
+    assert json.loads(captured.out)["missing_paths"] == ["b\\n.jpg"]
     assert captured.err == (
         "error: 1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is "
         "missing or failed is done\n"
@@ -557,3 +557,13 @@ def test_a_leg_that_is_complete_ends_with_0(tmp_path, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert (printed["ok"], printed["failed"]) == (1, 1)
     assert Counter(printed.keys()) == Counter(set(printed))
+
+
+def test_what_the_command_prints_can_be_encoded_as_utf8(tmp_path, capsys):
+    run, entries = make_run(tmp_path, [ODD, f"2{ODD}"])
+    put_record(run.leg("parallel"), entries[0], error="truncated", detections=())
+    collect.main(["--run-dir", str(run.root), "--leg", "parallel"])
+    printed = json.loads(capsys.readouterr().out)
+    for path in (printed["failures"][0]["path"], *printed["missing_paths"]):
+        assert "\\udce9" in path
+        path.encode()

@@ -1,0 +1,77 @@
+"""One look at which execute hosts the pool has; a wait loop on the submit host calls this until there is one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from . import fsio, queue
+from .errors import run_cli
+from .watch import CommandFailed, Runner, run_command
+
+_ATTRIBUTES = "Machine,TotalSlotCpus,TotalSlotMemory"
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the command prints.
+
+    Attributes:
+        state: ``waiting`` for a first host, or ``done``.
+        line: That in one line for people.
+        machines: Full name and processors of each execute host.
+        memory: Of the largest slot, MiB.
+        reason: Why there is none, as far as HTCondor says; None otherwise.
+        remedy: What to do about it.
+    """
+
+    state: str
+    line: str
+    machines: list[tuple[str, int]] = field(default_factory=list)
+    memory: int = 0
+    reason: str | None = None
+    remedy: str | None = None
+
+
+def look(run: Runner = run_command) -> Status:
+    """Ask the manager for the pool's execute hosts.
+
+    Raises:
+        YoloError: HTCondor is not installed.
+    """
+    try:
+        command = ["condor_status", "-constraint", "PartitionableSlot", "-json", "-attributes", _ATTRIBUTES]
+        slots = queue.parse_ads(run(command))
+    except CommandFailed as error:
+        return Status(
+            "waiting", "waiting for the manager", reason=str(error), remedy="it is asked again; is the manager up?"
+        )
+    if not slots:
+        return Status("waiting", "waiting for the execute hosts: one that is up reports to the manager within a minute")
+    return found(slots)
+
+
+def found(slots: Sequence[dict[str, Any]]) -> Status:
+    """Return the status of a pool that has slots."""
+    machines = sorted((queue.text(ad, "Machine"), queue.number(ad, "TotalSlotCpus") or 0) for ad in slots)
+    cpus = sum(count for _, count in machines)
+    line = f"{_count(len(machines), 'execute host')} with {_count(cpus, 'processor')} in the pool"
+    return Status("done", line, machines, max(queue.number(ad, "TotalSlotMemory") or 0 for ad in slots))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print which execute hosts the pool has."""
+    argparse.ArgumentParser(prog="python -m yolo.hosts", description=__doc__).parse_args(argv)
+    print(fsio.dumps(asdict(look())))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))
