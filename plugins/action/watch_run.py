@@ -273,8 +273,10 @@ class ActionModule(ActionBase):
                 raise
             self._drop()
             with suppress(Exception):
-                self._connection.reset()
-            raise NoAnswer(" ".join(str(error).split()), reached=False) from error
+                type(self._connection).reset(self._connection)
+            why = " ".join(str(error).split())
+            why = "the connection ended" if why.startswith("Mitogen was disconnected") else why
+            raise NoAnswer(why, reached=False) from error
         said = answer.get("stdout", "")
         if answer.get("rc") != 0:
             why = answer.get("stderr") or said or answer.get("msg", "")
@@ -288,3 +290,5 @@ class ActionModule(ActionBase):
         """Have Mitogen look whether the connection is still there: it goes on with one that ended meanwhile."""
         if hasattr(self._connection, "context"):
             self._connection.context = None
+            # It resets one that ends, and warns of not finding it any more.
+            self._connection.reset = lambda: None

@@ -9,7 +9,7 @@ import time
 import zipfile
 
 import pytest
-from conftest import Cluster, files
+from conftest import Cluster, Outcome, files
 from hard_cases import BROKEN, GOOD, SKIPPED, make_folder, make_zip
 
 JOBS = 'YoloRunId == "{}"'
@@ -112,7 +112,7 @@ def test_weights_that_are_none_are_named(cluster, samples, tmp_path):
     assert "Traceback" not in outcome.output
 
 
-def test_a_held_job_ends_the_wait_and_the_same_run_finishes(cluster, samples):
+def test_held_jobs_end_the_wait_when_no_other_is_left_and_the_same_run_finishes(cluster, samples):
     run = cluster.start(samples, run_id="held", chunk_size=1)
     wait_for_jobs(cluster, "held", "JobStatus == 2")
     hold = ["condor_hold", "-reason", "test of the tests", "-constraint", f"{JOBS.format('held')} && JobStatus == 1"]
@@ -121,13 +121,18 @@ def test_a_held_job_ends_the_wait_and_the_same_run_finishes(cluster, samples):
     assert run.returncode != 0
     assert "test of the tests" in output
     assert "Remedy" in output
+    # What the others did is handed back, and what they did not is named.
+    first = Outcome(run.returncode, output, cluster.results / "held").metrics
+    assert first["counts"]["ok"] >= 1
+    assert first["counts"]["missing"] == 0
+    assert {failure["reason"].partition(":")[0] for failure in first["failures"]} == {"its job was held"}
     left = cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", JOBS.format("held"), "-af", "ProcId")
     assert left == "", "a stopped run leaves no jobs behind"
     again = cluster.infer(samples, run_id="held")
     assert again.code == 0
     counts = again.metrics["counts"]
     assert counts["ok"] == 12
-    assert counts["resumed"] >= 1, "what was done before the hold is kept"
+    assert counts["resumed"] == first["counts"]["ok"], "what was done is kept"
 
 
 def test_a_killed_playbook_is_continued(cluster, samples):

@@ -160,11 +160,14 @@ def watch(monkeypatch):
                 return answer
             return {"rc": 0, "stdout": answer if isinstance(answer, str) else f"noise\n{json.dumps(answer)}\n"}
 
-        def reset() -> None:
-            resets.append(clock.now)
-            raise AnsibleConnectionFailure("it is away")
+        class Connection:
+            context = "of the last look"
 
-        connection = SimpleNamespace(reset=reset, context="of the last look")
+            def reset(self) -> None:
+                resets.append(clock.now)
+                raise AnsibleConnectionFailure("it is away")
+
+        connection = Connection()
         monkeypatch.setattr(action, "_connection", connection, raising=False)
         monkeypatch.setattr(action, "_execute_module", module, raising=False)
         result = action.run(task_vars={"inventory_hostname": "submit"})
@@ -228,6 +231,14 @@ def test_a_host_that_boots_is_waited_for(watch, error):
     assert back == "NOTE: submit answers again"
     assert again == [away, back]
     assert len(seen.resets) == 51, "each look makes a connection of its own until one answers"
+
+
+def test_mitogens_words_are_not_shown(watch):
+    gone = AnsibleConnectionFailure(
+        "Mitogen was disconnected from the remote environment while a call was in-progress."
+    )
+    seen = watch(gone, status("done", "2 of 2"))
+    assert seen.notes[0].endswith("It said: the connection ended")
 
 
 def test_a_host_whose_share_is_not_mounted_yet_is_waited_for(watch):
