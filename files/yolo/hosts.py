@@ -14,7 +14,7 @@ from .errors import run_cli
 from .watch import CommandFailed, Runner, run_command
 
 SETTLED = 60
-"""Seconds after its start by which the manager has heard of every host that is up: with a report each 20 s, 41 at most."""
+"""Seconds after its start by which the manager has heard of every host that is up: with reports each 20 s, 41."""
 
 _ATTRIBUTES = "Machine,TotalSlotCpus,TotalSlotMemory"
 
