@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import fsio, queue
 from .errors import run_cli
 from .watch import CommandFailed, Runner, run_command
+
+SETTLED = 60
+"""Seconds after its start by which the manager has heard of every host that is up: with reports each 20 s, 41."""
 
 _ATTRIBUTES = "Machine,TotalSlotCpus,TotalSlotMemory"
 
@@ -20,7 +24,7 @@ class Status:
     """What the command prints.
 
     Attributes:
-        state: ``waiting`` for a first host, or ``done``.
+        state: ``waiting`` for a first host, or for the others while the manager has just started; or ``done``.
         line: That in one line for people.
         machines: Full name and processors of each execute host.
         memory: Of the largest slot, MiB.
@@ -36,8 +40,13 @@ class Status:
     remedy: str | None = None
 
 
-def look(run: Runner = run_command) -> Status:
+def look(expected: int, run: Runner = run_command, now: Callable[[], float] = time.time) -> Status:
     """Ask the manager for the pool's execute hosts.
+
+    Args:
+        expected: How many there should be.
+        run: Runs the commands.
+        now: The clock, epoch seconds.
 
     Raises:
         YoloError: HTCondor is not installed.
@@ -45,13 +54,25 @@ def look(run: Runner = run_command) -> Status:
     try:
         command = ["condor_status", "-constraint", "PartitionableSlot", "-json", "-attributes", _ATTRIBUTES]
         slots = queue.parse_ads(run(command))
+        young = len(slots) < expected and _just_started(run, now)
     except CommandFailed as error:
         return Status(
             "waiting", "waiting for the manager", reason=str(error), remedy="it is asked again; is the manager up?"
         )
     if not slots:
         return Status("waiting", "waiting for the execute hosts: one that is up reports to the manager within a minute")
-    return found(slots)
+    status = found(slots)
+    if young:
+        line = f"waiting for the execute hosts: the manager has just started and knows {len(slots)} of {expected}"
+        return replace(status, state="waiting", line=line)
+    return status
+
+
+def _just_started(run: Runner, now: Callable[[], float]) -> bool:
+    # The negotiator starts with the collector, whose own ad comes and goes.
+    command = ["condor_status", "-negotiator", "-json", "-attributes", "DaemonStartTime"]
+    started = [queue.number(ad, "DaemonStartTime") or 0 for ad in queue.parse_ads(run(command))]
+    return not started or now() - max(started) < SETTLED
 
 
 def found(slots: Sequence[dict[str, Any]]) -> Status:
@@ -68,8 +89,9 @@ def _count(number: int, noun: str) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print which execute hosts the pool has."""
-    argparse.ArgumentParser(prog="python -m yolo.hosts", description=__doc__).parse_args(argv)
-    print(fsio.dumps(asdict(look())))
+    parser = argparse.ArgumentParser(prog="python -m yolo.hosts", description=__doc__)
+    parser.add_argument("--expected", type=int, required=True, help="how many execute hosts there should be")
+    print(fsio.dumps(asdict(look(parser.parse_args(argv).expected))))
     return 0
 
 

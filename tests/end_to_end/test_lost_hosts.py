@@ -133,7 +133,8 @@ def test_a_run_waits_for_a_pool_whose_manager_restarted(cluster, samples):
     began = time.monotonic()
     outcome = cluster.infer(samples, run_id="manager-restarted", save_images=False)
     assert outcome.code == 0
-    assert "execute hosts with" in outcome.output or "execute host with" in outcome.output
+    assert "waiting for the execute hosts" in outcome.output
+    assert "2 execute hosts with 2 processors in the pool" in outcome.output
     until("the pool is whole", max(60 - (time.monotonic() - began), 1), lambda: len(machines(cluster)) == 2)
 
 

@@ -229,14 +229,21 @@ def test_it_says_where_it_runs_and_that_htcondor_does_not_answer(asked):
 
 def test_the_pools_hosts_are_counted_and_waited_for():
     other = SLOT | {"Machine": "execute2.yolo.internal", "TotalSlotCpus": 1, "TotalSlotMemory": 3000}
-    found = hosts.look(Pool(slots=[other, SLOT]))
-    assert asdict(found) == {
+    assert asdict(hosts.look(2, Pool(slots=[other, SLOT]))) == {
         "state": "done", "line": "2 execute hosts with 3 processors in the pool", "memory": 3000,
         "machines": [("execute1.yolo.internal", 2), ("execute2.yolo.internal", 1)], "reason": None, "remedy": None,
     }  # fmt: skip
-    empty = hosts.look(Pool(slots=[]))
+    empty = hosts.look(2, Pool(slots=[]))
     assert (empty.state, empty.machines) == ("waiting", [])
     assert "waiting for the execute hosts" in empty.line
     pool = Pool()
     pool.answers["condor_status"] = CommandFailed("condor_status: no answer")
-    assert (hosts.look(pool).state, hosts.look(pool).reason) == ("waiting", "condor_status: no answer")
+    assert (hosts.look(2, pool).state, hosts.look(2, pool).reason) == ("waiting", "condor_status: no answer")
+
+
+@pytest.mark.parametrize(("age", "state"), [(30, "waiting"), (90, "done")])
+def test_a_manager_that_has_just_started_is_given_time_and_a_lost_host_is_not_waited_for(age, state):
+    pool = Pool(slots=[SLOT | {"DaemonStartTime": NOW - age}])
+    found = hosts.look(2, pool, now=lambda: NOW)
+    assert (found.state, found.machines) == (state, [("execute1.yolo.internal", 2)])
+    assert ("knows 1 of 2" in found.line) == (state == "waiting")
