@@ -37,7 +37,6 @@ EXPLAIN_AFTER = 10
 EMPTY_POOL = 240
 """Seconds that the job waits for a first execute host: one that is there reports within a minute or two."""
 
-_MATCHABLE = Explanation("it waits for the next round of matchmaking", "wait some seconds")
 _TIMES = ("EnteredCurrentStatus", "JobCurrentStartExecutingDate")
 
 
@@ -174,7 +173,8 @@ def look(
         return ended(ad, cluster, read_answer(out), read_tail(err))
     state = queue.state(ad)
     if state == "held":
-        return _failed(queue.explain_hold(ad))
+        # The playbook removes it.
+        return _failed(queue.explain_hold(ad, gone=True))
     since = queue.number(ad, "EnteredCurrentStatus")
     seconds = max(now() - since, 0) if since else 0.0
     if state != "idle":
@@ -246,7 +246,7 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)
     # Nobody can do anything about a slot that is free: its host answers late, or is lost and not missed yet.
-    if seconds < EXPLAIN_AFTER or found == _MATCHABLE:
+    if seconds < EXPLAIN_AFTER or found == queue.MATCHABLE:
         return Status("waiting", _idle_line(ad, seconds))
     return Status("waiting", _idle_line(ad, seconds), found.reason, found.remedy)
 

@@ -425,6 +425,12 @@ def explain_too_large(ad: Ad, slots: Sequence[Ad]) -> Explanation | None:
     return None
 
 
+MATCHABLE = Explanation(
+    "the jobs wait for the next round of matchmaking", "that takes some seconds; is the manager busy?"
+)
+"""Why a job is idle that a free slot would take."""
+
+
 def explain_idle(ad: Ad, slots: Sequence[Ad], ran: bool = False) -> Explanation:
     """Say why a job has not started and what to do.
 
@@ -463,9 +469,7 @@ def explain_idle(ad: Ad, slots: Sequence[Ad], ran: bool = False) -> Explanation:
             f"the jobs' requirements match none of the execute hosts. HTCondor says: {said}",
             f"condor_q -better-analyze {job_id(ad)} on the submit host shows which requirement",
         )
-    return Explanation(
-        "the jobs wait for the next round of matchmaking", "that takes some seconds; is the manager busy?"
-    )
+    return MATCHABLE
 
 
 def _whole(slots: Sequence[Ad]) -> list[Ad]:

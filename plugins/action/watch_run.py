@@ -236,7 +236,7 @@ class ActionModule(ActionBase):
                     line.finish(status["line"])
                     break
                 line.update(status["line"])
-                notices.update(status.get("notices") or ())
+                notices.update(status.get("notices") or ([status] if status.get("reason") else []))
                 stuck = status.get("stuck")
                 if not stuck:
                     moved = time.monotonic()

@@ -55,7 +55,11 @@ def call(tmp_path):
 @pytest.mark.parametrize(
     ("playbook", "options", "said"),
     [
-        ("run_inference.yml", "--limit execute1", "--limit execute1 leaves out localhost, manager, submit, execute2"),
+        (
+            "run_inference.yml",
+            "--limit execute1",
+            "--limit execute1 leaves out localhost, manager, submit: ",
+        ),
         ("site.yml", "--limit execute", "--limit execute leaves out localhost, manager, submit: site.yml"),
         ("playbooks/teardown.yml", "--limit all", "--limit all leaves out localhost: teardown.yml"),
         ("run_inference.yml", "--tags report", "--tags report: run_inference.yml has no tags"),

@@ -182,8 +182,8 @@ def test_weights_that_cant_be_used_are_named_by_the_jobs_own_line(asked):
 @pytest.mark.parametrize(
     ("queue", "history", "reason"),
     [
-        ([job(5, HoldReasonCode=34, HoldReason="too much")], [], "job 12.0 is held: it used more memory"),
-        ([], [job(3, RemoveReason="via condor_rm")], "job 12.0 was removed: someone removed it"),
+        ([job(5, HoldReasonCode=34, HoldReason="too much")], [], "job 12.0 was held: it used more memory"),
+        ([], [job(3, RemoveReason="via condor_rm")], "job 12.0 was removed: someone did it with condor_rm"),
         ([], [job(4, ExitBySignal=True, ExitSignal=9)], "job 12.0 was killed by signal 9"),
         ([], [job(4, ExitCode=1, ExitBySignal=False)], "job 12.0 ended with exit code 1. Its last words: Traceback"),
         ([], [job(4, ExitCode=0, ExitBySignal=False)], "job 12.0, which prepares the model, left no answer"),
@@ -204,7 +204,7 @@ def test_a_wait_for_a_slot_is_said_once_it_lasts(asked):
     assert (early.state, early.reason) == ("waiting", None)
     late = look_at(asked, Pool([job(1, EnteredCurrentStatus=970)], slots=[busy]))
     assert late.line == "preparing the model: waits for a slot for 30 s"
-    assert late.reason == "all 1 execute hosts are busy with other jobs"
+    assert late.reason == "the pool's only execute host is busy with other jobs"
     lost = look_at(asked, Pool([job(1, EnteredCurrentStatus=970, NumJobStarts=1)], slots=[SLOT]))
     assert "the host that had it is lost" in lost.line
     assert lost.reason is None
