@@ -63,7 +63,6 @@ def test_the_watch_hears_what_a_host_asks_for(cluster):
         ("auto", 12, {}),
         # ONNX Runtime reports ten seconds after its start: a job that takes longer.
         ("onnxruntime", 36, {"mode": "single", "imgsz": 1280}),
-        ("torch", 2, {}),
     ],
 )
 def test_no_name_is_asked_for_while_a_model_is_prepared_and_used(

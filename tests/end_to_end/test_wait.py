@@ -10,7 +10,7 @@ from pathlib import Path
 
 from conftest import Cluster, Outcome
 from power import Power
-from test_inference_run import JOBS, wait_for_jobs
+from test_inference_run import JOBS, photos, wait_for_jobs
 
 
 def read_until(run: subprocess.Popen[str], text: str) -> str:
@@ -56,10 +56,16 @@ def busy_pool(cluster: Cluster) -> Iterator[None]:
         cluster.on("submit[0]", "sh", "-c", remove, user="yolo")
 
 
+def prepare(cluster: Cluster, samples: Path, run_id: str) -> None:
+    """Have the model of a run prepared, which is a job too and would wait with the others."""
+    assert cluster.infer(photos(samples)[0], run_id=run_id).code == 0
+
+
 def test_jobs_that_end_badly_do_not_stop_the_others(cluster, samples):
     def jobs(command: str, proc: int, *options: str) -> None:
         cluster.on("submit[0]", command, *options, "-constraint", f"{JOBS.format('bad-jobs')} && ProcId == {proc}")
 
+    prepare(cluster, samples, "bad-jobs")
     with busy_pool(cluster):
         run = cluster.start(samples, run_id="bad-jobs", chunk_size=1)
         # Said while it waits, not when it has ended.
@@ -115,6 +121,7 @@ def test_jobs_that_no_host_can_take_end_within_a_minute(cluster, samples):
 
 def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples):
     power = Power("submit")
+    prepare(cluster, samples, "reboot")
     with busy_pool(cluster):
         run = cluster.start(samples, run_id="reboot", chunk_size=1)
         read_until(run, "busy with other jobs")
