@@ -34,6 +34,9 @@ RUN, ASKED = "YoloPrepares", "YoloAsked"
 EXPLAIN_AFTER = 10
 """Seconds that the job may wait before it is said why."""
 
+STUCK = 30
+"""Seconds after which a job that fits no host is given up: the host that it fits may be about to come back."""
+
 EMPTY_POOL = 240
 """Seconds that the job waits for a first execute host: one that is there reports within a minute or two."""
 
@@ -241,7 +244,7 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
     """
     found = queue.explain_idle(ad, slots)
     whole = [slot for slot in slots if slot.get("DynamicSlot") is not True]
-    if whole and too_large(ad, whole):
+    if whole and too_large(ad, whole) and seconds >= STUCK:
         return _failed(found)
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)

@@ -187,7 +187,11 @@ def test_weights_that_cant_be_used_are_named_by_the_jobs_own_line(asked):
         ([], [job(4, ExitBySignal=True, ExitSignal=9)], "job 12.0 was killed by signal 9"),
         ([], [job(4, ExitCode=1, ExitBySignal=False)], "job 12.0 ended with exit code 1. Its last words: Traceback"),
         ([], [job(4, ExitCode=0, ExitBySignal=False)], "job 12.0, which prepares the model, left no answer"),
-        ([job(1, RequestMemory=4000)], [], "each job asks for 4000 MB of memory, the largest slot has 2000"),
+        (
+            [job(1, RequestMemory=4000, EnteredCurrentStatus=969)],
+            [],
+            "each job asks for 4000 MB of memory, the largest slot has 2000",
+        ),
     ],
 )
 def test_what_stops_it_is_explained(asked, queue, history, reason):
