@@ -90,7 +90,7 @@ def test_from_another_folder_with_an_inventory_there_relative_paths_are_meant_fr
     assert f"no such images: {call.folder}/photos;" in output
     images = call.folder / "home" / "photos"
     images.mkdir(parents=True)
-    (images / "a.jpg").write_bytes(b"JPEG")
+    (images / "a.jpg").write_bytes(b"\xff\xd8\xff begins like a JPEG")
     output = call(str(PROJECT / "run_inference.yml"), "-e", '{"images": "~/photos"}', "-e", "weights=./w.pt")
     assert f"no such weights: {call.folder}/w.pt;" in output
 
