@@ -257,6 +257,16 @@ def _from_folder(path: Path) -> WeightsSource:
     files = [xmls[0], binary]
     if (path / "metadata.yaml").is_file():
         files.append("metadata.yaml")
+    inside = os.path.join(os.path.realpath(path), "")
+    for name in files:
+        # Whoever made the folder may have made it lead to a private key.
+        if not os.path.realpath(path / name).startswith(inside):
+            raise YoloError(
+                "a file of the OpenVINO folder is a link that leads out of it",
+                path / name,
+                "files, or links within the folder",
+                "if you trust it, copy the folder with cp -rL and give the copy",
+            )
     sha256 = folder_sha256(path, files)
     full = os.path.abspath(path)
     name = os.path.basename(full)

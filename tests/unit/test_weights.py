@@ -227,6 +227,23 @@ def test_an_openvino_folder(tmp_path):
     assert found.path == str(folder)
 
 
+@pytest.mark.parametrize("name", ["model.bin", "metadata.yaml"])
+def test_a_link_that_leads_out_of_an_openvino_folder_is_refused(tmp_path, name):
+    folder = openvino(tmp_path / "model", metadata="names: {}")
+    secret = tmp_path / "id_ed25519"
+    secret.write_text("secret")
+    (folder / name).unlink()
+    (folder / name).symlink_to(secret)
+    with pytest.raises(YoloError, match=rf"a link that leads out of it: .*/{name}; .*cp -rL"):
+        weights.resolve(str(folder), tmp_path / "cache")
+    # Within it they are as good as files, and the folder itself may be reached by one.
+    (folder / "real").write_bytes(b"x")
+    (folder / name).unlink()
+    (folder / name).symlink_to("real")
+    (tmp_path / "link").symlink_to(folder)
+    assert weights.resolve(str(tmp_path / "link"), tmp_path / "cache").kind == "openvino"
+
+
 def test_a_folder_is_named_by_the_content_of_its_model_only(tmp_path):
     first = weights.resolve(str(openvino(tmp_path / "a")), tmp_path)
     second = weights.resolve(str(openvino(tmp_path / "b")), tmp_path)
