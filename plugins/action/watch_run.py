@@ -7,7 +7,9 @@ now and then.
 
 from __future__ import annotations
 
+import ctypes
 import json
+import multiprocessing
 import re
 import signal
 import sys
@@ -21,6 +23,8 @@ from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 display = Display()
+
+_PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
 SECONDS_BETWEEN_LINES = 5.0
 """In a log, how often a changed line is printed."""
@@ -53,6 +57,15 @@ def ctrl_c_later() -> Iterator[None]:
         signal.signal(signal.SIGINT, handler)
         if came:
             signal.raise_signal(signal.SIGINT)
+
+
+def end_with_the_playbook() -> None:
+    """Have this worker killed when Ansible's first process is: nobody would take its result, and it would stay."""
+    if multiprocessing.parent_process() is None:
+        return
+    # Linux only; elsewhere it stays.
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 class MovingLine:
@@ -197,6 +210,7 @@ class ActionModule(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """Wait; the result holds the last status."""
+        end_with_the_playbook()
         result = super().run(tmp, task_vars)
         _, arguments = self.validate_argument_spec(
             {

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import time
 import zipfile
+from pathlib import Path
 
 import pytest
 from conftest import Cluster, Outcome, files
@@ -17,6 +19,15 @@ JOBS = 'YoloRunId == "{}"'
 
 def photos(folder):
     return sorted(folder.rglob("*.jpg"))
+
+
+def command_lines() -> list[bytes]:
+    """Command lines of all processes of this machine."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return found
 
 
 def wait_for_jobs(cluster: Cluster, run_id: str, condition: str, seconds: float = 90) -> None:
@@ -140,6 +151,8 @@ def test_a_killed_playbook_is_continued(cluster, samples):
     wait_for_jobs(cluster, "killed", "JobStatus == 2")
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
+    time.sleep(1)
+    assert not [line for line in command_lines() if b'"run_id": "killed"' in line], "none of its workers stays"
     again = cluster.infer(samples, run_id="killed", conf=0.4)
     assert again.code == 0
     assert again.metrics["counts"]["ok"] == 12
