@@ -327,7 +327,7 @@ def _write_images(run: Run, leg: Leg, names: Sequence[str], plan: str | None, gi
         for entry, image_id in zip(entries, ids, strict=True):
             record = next(records) if entry.skip is None else None
             # A record of another version of the file or of other settings is none.
-            if record is not None and not (record.settings_digest == digest and is_of(record, entry)):
+            if record is not None and not counts(record, entry, digest):
                 record = None
             reason = given_up.get(entry.key)
             status = _count(tally, entry, record, plan, reason)
@@ -348,7 +348,7 @@ def _remove_others(run: Run, leg: Leg, settings: Mapping[str, Any]) -> None:
     digest, pictures, labels = read_digest(run), [], {}
     entries = [entry for entry in manifest.read(run.manifest) if entry.skip is None]
     for entry, record in zip(entries, read_records(leg, (entry.key for entry in entries)), strict=True):
-        if record is None or record.error is not None or record.settings_digest != digest or not is_of(record, entry):
+        if record is None or record.error is not None or not counts(record, entry, digest):
             continue
         labels[entry.label] = entry
         if settings.get("save_images", True):
@@ -360,9 +360,9 @@ def _remove_others(run: Run, leg: Leg, settings: Mapping[str, Any]) -> None:
             fsio.write_text(leg.label(entry.label), label_text(record.detections, record.width, record.height))
 
 
-def is_of(record: Record, entry: Entry) -> bool:
-    """Whether a record is of the very file that the manifest names."""
-    return is_same_file(
+def counts(record: Record, entry: Entry, digest: str) -> bool:
+    """Whether a record is of the very file that the manifest names, and of settings with this digest."""
+    return record.settings_digest == digest and is_same_file(
         fingerprint(record.size, record.mtime_ns, record.content),
         fingerprint(entry.size, entry.mtime_ns, entry.content),
     )

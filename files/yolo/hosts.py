@@ -11,7 +11,7 @@ from typing import Any
 
 from . import fsio, queue
 from .errors import run_cli
-from .watch import CommandFailed, Runner, run_command
+from .watch import CommandFailed, Runner, plural, run_command
 
 SETTLED = 60
 """Seconds after its start by which the manager has heard of every host that is up: with reports each 20 s, 41."""
@@ -79,12 +79,8 @@ def found(slots: Sequence[dict[str, Any]]) -> Status:
     """Return the status of a pool that has slots."""
     machines = sorted((queue.text(ad, "Machine"), queue.number(ad, "TotalSlotCpus") or 0) for ad in slots)
     cpus = sum(count for _, count in machines)
-    line = f"{_count(len(machines), 'execute host')} with {_count(cpus, 'processor')} in the pool"
+    line = f"{plural(len(machines), 'execute host')} with {plural(cpus, 'processor')} in the pool"
     return Status("done", line, machines, max(queue.number(ad, "TotalSlotMemory") or 0 for ad in slots))
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from . import fsio
 from .layout import Leg
+from .manifest import decode, encode
 
 _UNKNOWN = "unknown"
 
@@ -75,7 +76,7 @@ def prune(folder: Path, wanted: Iterable[str]) -> set[str]:
         OSError: A folder can't be read, a file can't be removed.
     """
     base = os.fsencode(folder)
-    missing = {path.encode("utf-8", "surrogateescape") for path in wanted}
+    missing = {encode(path) for path in wanted}
     for path in list(_files(base)):
         relative = os.path.relpath(path, base)
         if relative in missing:
@@ -85,7 +86,7 @@ def prune(folder: Path, wanted: Iterable[str]) -> set[str]:
     for path, _, _ in os.walk(base, topdown=False):
         with suppress(OSError):
             os.rmdir(path)
-    return {path.decode("utf-8", "surrogateescape") for path in missing}
+    return {decode(path) for path in missing}
 
 
 def _files(base: bytes) -> Iterator[bytes]:

@@ -26,7 +26,7 @@ from .errors import EXIT_ERROR, YoloError, run_cli
 from .layout import Run
 from .model import is_prepared, load_info
 from .queue import Ad, Explanation
-from .watch import HISTORY_TRIES, CommandFailed, Runner, human_time, read_tail, run_command
+from .watch import HISTORY_TRIES, CommandFailed, Condor, Runner, human_time, read_tail, run_command
 
 RUN, ASKED = "YoloPrepares", "YoloAsked"
 """Attributes of the job: the run's name, and a digest of its submit file."""
@@ -184,12 +184,9 @@ def look(
         host = queue.text(ad, "RemoteHost").partition("@")[2] or queue.text(ad, "RemoteHost")
         return Status("waiting", f"preparing the model on {host.split('.')[0] or 'an execute host'}{_for(seconds)}")
     try:
-        return waiting(ad, queue.parse_ads(run(_SLOTS)), seconds)
+        return waiting(ad, Condor(cluster, run=run).slots(), seconds)
     except CommandFailed as error:
         return Status("waiting", _idle_line(ad, seconds), str(error), "is the central manager up? See condor_status")
-
-
-_SLOTS = ["condor_status", "-json", "-attributes", ",".join(queue.SLOT_ATTRIBUTES)]
 
 
 def _find(cluster: int, run: Runner, sleep: Callable[[float], None]) -> tuple[Ad | None, bool]:
@@ -244,7 +241,7 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
     """
     found = queue.explain_idle(ad, slots)
     whole = [slot for slot in slots if slot.get("DynamicSlot") is not True]
-    if whole and too_large(ad, whole) and seconds >= STUCK:
+    if seconds >= STUCK and queue.explain_too_large(ad, slots):
         return _failed(found)
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)
@@ -252,16 +249,6 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
     if seconds < EXPLAIN_AFTER or found == queue.MATCHABLE:
         return Status("waiting", _idle_line(ad, seconds))
     return Status("waiting", _idle_line(ad, seconds), found.reason, found.remedy)
-
-
-def too_large(ad: Ad, slots: Sequence[Ad]) -> bool:
-    """Whether a job asks for more than any of the slots has even when nothing else runs there."""
-    sizes = [("RequestCpus", "TotalSlotCpus"), ("RequestMemory", "TotalSlotMemory"), ("RequestDisk", "TotalSlotDisk")]
-
-    def fits(slot: Ad) -> bool:
-        return all((queue.number(slot, size) or 0) >= (queue.number(ad, request) or 0) for request, size in sizes)
-
-    return not any(fits(slot) for slot in slots)
 
 
 def _idle_line(ad: Ad, seconds: float) -> str:

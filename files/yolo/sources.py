@@ -24,6 +24,7 @@ from calendar import timegm
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache as cache_calls
 from pathlib import Path
 from secrets import token_hex
 from typing import IO, Any
@@ -362,6 +363,7 @@ def prepare(
     says of a file is also what its copy on the share is taken for.
     """
 
+    @cache_calls
     def read_known(input_id: str) -> Index:
         return {} if known is None or checksum else contents.read_index(known / input_id)
 

@@ -389,7 +389,7 @@ def human_line(status: Status, before: int = 0) -> str:
     if status.removed:
         parts.append(f"{status.removed} removed")
     if status.failed:
-        parts.append(f"{_plural(status.failed, 'image')} failed")
+        parts.append(f"{plural(status.failed, 'image')} failed")
     return "  ".join(parts)
 
 
@@ -403,7 +403,8 @@ def human_time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def _plural(number: int, noun: str) -> str:
+def plural(number: int, noun: str) -> str:
+    """Return a number of things: ``1 job``, ``2 jobs``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -435,9 +436,9 @@ def _trouble(leg: Leg, plan: str, bad: Sequence[Ad], gone: bool) -> Explanation:
     found = _explain(leg, plan, ads[0], gone)
     parts = []
     if len(ads) > 1:
-        parts.append(f"{_plural(len(ads) - 1, 'more job')} like it")
+        parts.append(f"{plural(len(ads) - 1, 'more job')} like it")
     if len(bad) > len(ads):
-        parts.append(f"{_plural(len(bad) - len(ads), 'job')} that ended badly for other reasons")
+        parts.append(f"{plural(len(bad) - len(ads), 'job')} that ended badly for other reasons")
     if parts:
         found = replace(found, reason=f"{found.reason} (and {' and '.join(parts)})")
     return found

@@ -479,6 +479,16 @@ def put_outputs(leg, items, picture=True):
             fsio.write_text(leg.image(item.path), "")
 
 
+def make_done_run(tmp_path):
+    """A run of one image, planned and done, with its picture and its label."""
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    leg = run.leg("parallel")
+    plan.make_plan(run, "parallel", 1)
+    put_record(leg, entries[0])
+    put_outputs(leg, entries)
+    return run, entries, leg
+
+
 def files(folder):
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
@@ -501,11 +511,7 @@ def test_the_results_of_other_images_do_not_stay(tmp_path):
 
 
 def test_pictures_that_are_not_wanted_any_more_do_not_stay(tmp_path):
-    run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    plan.make_plan(run, "parallel", 1)
-    put_record(leg, entries[0])
-    put_outputs(leg, entries)
+    run, entries, leg = make_done_run(tmp_path)
     collect.collect(run, "parallel")
     settings = {**fsio.read_json(run.settings), "save_images": False}
     fsio.write_json(run.settings, settings)
@@ -526,11 +532,7 @@ def test_what_a_run_of_before_left_is_looked_through(tmp_path):
 
 
 def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
-    run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    plan.make_plan(run, "parallel", 1)
-    put_record(leg, entries[0])
-    put_outputs(leg, entries)
+    run, entries, leg = make_done_run(tmp_path)
     # As when a.png came to stand beside a.jpg.
     manifest.write(manifest.Manifest((replace(entries[0], label="a.jpg.jpg.txt"),)), run.manifest)
     collect.collect(restamp(run), "parallel")
@@ -539,10 +541,7 @@ def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
 
 
 def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
-    run, entries = make_run(tmp_path, ["a.jpg"])
-    plan.make_plan(run, "parallel", 1)
-    put_record(run.leg("parallel"), entries[0])
-    put_outputs(run.leg("parallel"), entries)
+    run, _, _ = make_done_run(tmp_path)
     monkeypatch.setattr(outputs, "prune", lambda *_: pytest.fail("looked through the folders"))
     for _ in range(2):
         collect.collect(run, "parallel")
