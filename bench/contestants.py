@@ -31,7 +31,7 @@ class Job:
         images: Flat folder.
         count: Images in it.
         weights: ``.pt`` file.
-        model: What ``yolo.prepare`` made of it.
+        model: What ``yolo.model.prepare`` made of it.
         imgsz: Side of the input, pixels.
         conf: Confidence threshold.
         iou: Overlap threshold.

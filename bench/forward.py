@@ -31,9 +31,9 @@ def _work(
     core: int, model_dir: Path, engine_name: str, images: list[Path], passes: int, imgsz: int, gate: Barrier, out: Queue
 ) -> None:
     os.sched_setaffinity(0, {core})
-    from yolo.images import read_image
-    from yolo.letterbox import letterbox, to_tensor
-    from yolo.model import load_engine, load_info
+    from yolo.model.model import load_engine, load_info
+    from yolo.vision.decode import read_image
+    from yolo.vision.letterbox import letterbox, to_tensor
 
     info = load_info(model_dir)
     engine = load_engine(model_dir, info, threads=1, engine=engine_name)
@@ -56,8 +56,8 @@ def measure(
     """Run so many forward passes, on all cores at once.
 
     Args:
-        model_dir: What ``yolo.prepare`` made for the engine.
-        engine: One of ``yolo.model.ENGINES``.
+        model_dir: What ``yolo.model.prepare`` made for the engine.
+        engine: One of ``yolo.model.model.ENGINES``.
         images: The images, taken round and round; each process takes its share of them.
         count: Passes of all processes together.
         imgsz: Side of the input, pixels.
@@ -91,7 +91,7 @@ def measure(
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the measurement as JSON."""
     parser = argparse.ArgumentParser(prog="bench.forward", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, help="folder that yolo.prepare made")
+    parser.add_argument("--model", type=Path, required=True, help="folder that yolo.model.prepare made")
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--passes", type=int, help="default: one for each image")

@@ -19,10 +19,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo import fsio, manifest
-from yolo.journal import Journal
-from yolo.layout import Run, image_key, plan_name
-from yolo.records import Detection, Entry, JobReport, Record, settings_digest
+from yolo.share import fsio, manifest
+from yolo.share.journal import Journal
+from yolo.share.layout import Run, image_key, submission_name
+from yolo.share.records import Detection, Entry, JobReport, Record, settings_digest
 
 LEG = "parallel"
 SETTINGS = {"conf": 0.25, "iou": 0.7, "imgsz": 640, "classes": [], "max_det": 300, "weights_id": "0" * 16}
@@ -54,20 +54,20 @@ def make_run(run: Run, images: int) -> None:
     fsio.write_json(run.settings, settings)
 
 
-def write_records(run: Run, plan: str, chunks: int) -> None:
-    """Write what the jobs of a plan would have: a record for each image, a report for each chunk."""
-    leg, digest = run.leg(LEG), settings_digest(SETTINGS)
+def write_records(run: Run, submission: str, chunks: int) -> None:
+    """Write what the jobs of a submission would have: a record for each image, a report for each chunk."""
+    run_pass, digest = run.get_pass(LEG), settings_digest(SETTINGS)
     blank = Record("", "", 0, 0, digest, 640, 480, (Detection(0, 0.5, (1.0, 2.0, 3.0, 4.0)),))
 
     def write(number: int) -> None:
         chunk = f"c{number:05d}"
-        entries = [Entry.from_json(line) for line in leg.chunk(plan, chunk).read_bytes().splitlines()]
-        with Journal(leg, plan, chunk) as journal:
+        entries = [Entry.from_json(line) for line in run_pass.chunk(submission, chunk).read_bytes().splitlines()]
+        with Journal(run_pass, submission, chunk) as journal:
             for entry in entries:
                 file = {"key": entry.key, "path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns}
-                journal.add(replace(blank, **file, job=f"{plan}-{chunk}"))
-        report = JobReport(plan, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
-        fsio.write_text(leg.job(plan, chunk), report.to_json())
+                journal.add(replace(blank, **file, job=f"{submission}-{chunk}"))
+        report = JobReport(submission, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
+        fsio.write_text(run_pass.job(submission, chunk), report.to_json())
 
     for number in range(chunks):
         write(number)
@@ -121,7 +121,7 @@ def run_jobs(run: Run, chunks: int, size: int, slots: int, sleep: float, limit: 
         OSError: A file can't be written.
     """
     make_run(run, chunks * size)
-    seconds, text = timed([*module("plan", run), "--slots", str(slots), "--chunk-size", str(size)])
+    seconds, text = timed([*module("submission", run), "--slots", str(slots), "--chunk-size", str(size)])
     planned = json.loads(text)
     point: dict[str, Any] = {
         "detector": f"replaced by sleep {sleep:g} s",
@@ -151,13 +151,13 @@ def collect(run: Run, slots: int) -> dict[str, float]:
     """
     return {
         "collect_seconds": round(timed(module("collect", run))[0], 3),
-        "replan_seconds": round(timed([*module("plan", run), "--slots", str(slots)])[0], 3),
+        "replan_seconds": round(timed([*module("submission", run), "--slots", str(slots)])[0], 3),
     }
 
 
 def module(name: str, run: Run) -> list[str]:
     """Return the command line of a module of the package for a run."""
-    return [sys.executable, "-m", f"yolo.{name}", "--run-dir", str(run.root), "--leg", LEG]
+    return [sys.executable, "-m", f"yolo.{name}", "--run-dir", str(run.root), "--pass", LEG]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -176,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.step == "run":
         found = run_jobs(run, args.chunks, args.size, args.slots, args.sleep, args.limit)
     elif args.step == "records":
-        write_records(run, plan_name(1), args.chunks)
+        write_records(run, submission_name(1), args.chunks)
     else:
         found = collect(run, args.slots)
     print(json.dumps(found))

@@ -19,7 +19,7 @@ NEEDED_MAP50 = 0.8
 
 @pytest.fixture(scope="module")
 def demo(cluster: Cluster, tmp_path_factory):
-    """Outcome of both legs over the demo's images, with all detections that a score needs."""
+    """Outcome of both passes over the demo's images, with all detections that a score needs."""
     folder = tmp_path_factory.mktemp("demo")
     images = make_samples(folder, 32)
     return folder, cluster.infer(images, run_id="demo", mode="compare", conf=0.001)

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolo import nms
-from yolo.model import ModelInfo, import_openvino
+from yolo.model.model import ModelInfo, import_openvino
+from yolo.vision import nms
 
 openvino = import_openvino()
 from openvino import opset13 as ops  # noqa: E402  (importing it first would turn telemetry on)

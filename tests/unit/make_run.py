@@ -7,9 +7,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from yolo import collect, compare, fsio, manifest
-from yolo.layout import Leg, Run, Share, image_key
-from yolo.records import STAGES, Detection, Entry, JobReport, Progress, Record, settings_digest
+from yolo.results import compare, merge
+from yolo.share import fsio, manifest
+from yolo.share.layout import Pass, Run, Share, image_key
+from yolo.share.records import STAGES, Detection, Entry, JobReport, Progress, Record, settings_digest
 
 SETTINGS: dict[str, Any] = {
     "run_id": "r1",
@@ -33,7 +34,7 @@ def make_run(
 ) -> tuple[Run, list[Entry]]:
     run = Share(root).run("r1")
     entries = [entry(i, path, skip="empty file: 0 bytes" if path in skipped else None) for i, path in enumerate(paths)]
-    manifest.write(manifest.Manifest(tuple(entries)), run.manifest)
+    manifest.write(tuple(entries), run.manifest)
     model = Share(root).weights(SETTINGS["weights_id"]).model
     fsio.write_json(run.settings, {**SETTINGS, "model_dir": str(model), "manifest": manifest.stamp(run.manifest)})
     fsio.write_json(model / "model.json", {"names": names or ["cat", "dog"]})
@@ -46,7 +47,7 @@ def restamp(run: Run) -> Run:
     return run
 
 
-def put_record(leg: Leg, item: Entry, **changes: Any) -> Record:
+def put_record(run_pass: Pass, item: Entry, **changes: Any) -> Record:
     values: dict[str, Any] = {
         "key": item.key,
         "path": item.path,
@@ -59,19 +60,19 @@ def put_record(leg: Leg, item: Entry, **changes: Any) -> Record:
         "times": {"read_ms": 1.0, "infer_ms": 2.0, "draw_ms": 3.0, "write_ms": 4.0},
         "host": "execute1",
         "slot": "slot1_1",
-        "job": "p001-c00000",
+        "job": "s001-c00000",
     }
     record = Record(**{**values, **changes})
-    path = leg.records(*record.job.split("-"), 1)
+    path = run_pass.records(*record.job.split("-"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="ascii") as journal:
         journal.write(record.to_json() + "\n")
     return record
 
 
-def put_job(leg: Leg, plan: str = "p001", chunk: str = "c00000", **changes: Any) -> JobReport:
+def put_job(run_pass: Pass, submission: str = "s001", chunk: str = "c00000", **changes: Any) -> JobReport:
     values: dict[str, Any] = {
-        "plan": plan,
+        "submission": submission,
         "chunk": chunk,
         "host": "execute1",
         "slot": "slot1_1",
@@ -85,27 +86,27 @@ def put_job(leg: Leg, plan: str = "p001", chunk: str = "c00000", **changes: Any)
         "versions": {"python": "3.13.5"},
     }
     report = JobReport(**{**values, **changes})
-    fsio.write_text(leg.job(plan, chunk), report.to_json())
+    fsio.write_text(run_pass.job(submission, chunk), report.to_json())
     return report
 
 
-def put_progress(leg: Leg, chunk: str, done: int, total: int, failed: int = 0) -> None:
+def put_progress(run_pass: Pass, chunk: str, done: int, total: int, failed: int = 0) -> None:
     beat = Progress(done, total, failed, "execute1", 1000.0)
-    fsio.write_text(leg.progress("p001", chunk), beat.to_json())
+    fsio.write_text(run_pass.progress("s001", chunk), beat.to_json())
 
 
 def make_compared_run(
     root: Path, paths: list[str], *, hosts: int = 2, chunk: int = 12, names: list[str] | None = None
 ) -> Run:
-    """A run of mode=compare whose legs were worked through and collected: figures that could be real ones.
+    """A run of mode=compare whose passes were worked through and collected: figures that could be real ones.
 
     One slot on each host; each seventh image has other pixels and takes longer, each 29th is truncated.
     """
     run, entries = make_run(root, paths, names=names or ["person", "rocket", "cup", "bus"])
     fsio.write_json(run.settings, {**fsio.read_json(run.settings), "mode": "compare", "weights_name": "yolov5s"})
     random = Random(1)
-    for leg_name, slots, submitted in (("single", 1, 1_790_000_000.0), ("parallel", hosts, 1_790_009_000.0)):
-        leg = run.leg(leg_name)
+    for pass_name, slots, submitted in (("single", 1, 1_790_000_000.0), ("parallel", hosts, 1_790_009_000.0)):
+        run_pass = run.get_pass(pass_name)
         free = [submitted + 1.4 + 0.3 * slot for slot in range(slots)]
         chunks = [entries[at : at + chunk] for at in range(0, len(entries), chunk)]
         for number, items in enumerate(chunks):
@@ -119,34 +120,35 @@ def make_compared_run(
                     "draw_ms": round(random.gauss(9, 1) * slow, 3),
                     "write_ms": round(random.expovariate(0.2) + 4, 3),
                 }
-                place = {"host": f"execute{slot + 1}", "slot": "slot1_1", "job": f"p001-c{number:05d}"}
+                place = {"host": f"execute{slot + 1}", "slot": "slot1_1", "job": f"s001-c{number:05d}"}
                 if item.index % 29 == 28:
-                    put_record(leg, item, error="truncated JPEG", detections=(), times={}, **place)
+                    put_record(run_pass, item, error="truncated JPEG", detections=(), times={}, **place)
                     continue
                 boxes = ((10.0 * c + 1, 20.0, 110.5, 220.25) for c in range(item.index % 4))
                 found = tuple(Detection(c * item.index % 4, 0.9 - c / 10, box) for c, box in enumerate(boxes))
-                put_record(leg, item, times=times, detections=found, **place)
+                put_record(run_pass, item, times=times, detections=found, **place)
                 for stage in STAGES:
                     seconds[stage] += times[f"{stage}_ms"] / 1000
             begin = free[slot]
             # Reading, drawing and writing run beside the network.
             free[slot] = begin + 1.1 + seconds["infer"] * 1.05
             put_job(
-                leg, chunk=f"c{number:05d}", host=f"execute{slot + 1}", start=round(begin, 3), end=round(free[slot], 3),
-                seconds={"start": 1.1, **{s: round(v, 3) for s, v in seconds.items()}}, images=len(items),
-                cpu_model="AMD EPYC 9R14", versions={"python": "3.13.5", "openvino": "2026.4.1", "numpy": "2.4.6"},
+                run_pass, chunk=f"c{number:05d}", host=f"execute{slot + 1}", start=round(begin, 3),
+                end=round(free[slot], 3), seconds={"start": 1.1, **{s: round(v, 3) for s, v in seconds.items()}},
+                images=len(items), cpu_model="AMD EPYC 9R14",
+                versions={"python": "3.13.5", "openvino": "2026.4.1", "numpy": "2.4.6"},
             )  # fmt: skip
             free[slot] += 0.12
         prices = {"source": "price_per_hour", "per_hour": 0.35}
-        collect.collect(run, leg_name, submitted, stage_seconds=6.2, prices=prices)
+        merge.collect(run, pass_name, submitted, stage_seconds=6.2, prices=prices)
     compare.compare(run, slots=hosts, cpus={f"execute{i + 1}": 1 for i in range(hosts)})
     return run
 
 
-def pull(run: Run, folder: Path, leg_name: str = "parallel") -> Path:
+def pull(run: Run, folder: Path, pass_name: str = "parallel") -> Path:
     """Copy a run's figures to a results folder, as the playbook does."""
     folder.mkdir(parents=True, exist_ok=True)
-    leg = run.leg(leg_name)
-    for path in (leg.metrics_json, leg.metrics_csv, *([run.compare] if run.compare.exists() else ())):
+    run_pass = run.get_pass(pass_name)
+    for path in (run_pass.metrics_json, run_pass.metrics_csv, *([run.compare] if run.compare.exists() else ())):
         shutil.copy2(path, folder / path.name)
     return folder

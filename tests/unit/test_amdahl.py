@@ -1,5 +1,5 @@
 import pytest
-from yolo import amdahl
+from yolo.results import amdahl
 
 
 @pytest.mark.parametrize("serial", [0.0, 0.02, 0.3, 1.0])

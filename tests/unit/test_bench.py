@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from yolo import collect, plan
-from yolo.layout import Share
+from yolo.pool import plan
+from yolo.results import merge
+from yolo.share.layout import Share
 
 from bench import __main__ as bench
 from bench import contestants, pictures, plot, scale_point, stats
@@ -150,10 +151,10 @@ def test_the_plot_names_what_it_shows(tmp_path):
 def test_pretended_records_are_what_collect_takes_for_done(tmp_path):
     run = Share(tmp_path).run("scale")
     scale_point.make_run(run, 10)
-    made = plan.make_plan(run, scale_point.LEG, slots=2, chunk_size=2)
-    scale_point.write_records(run, made.plan, made.chunks)
-    assert collect.collect(run, scale_point.LEG)["ok"] == 10
-    assert plan.make_plan(run, scale_point.LEG, slots=2).images == 0
+    made = plan.plan_submission(run, scale_point.LEG, slots=2, chunk_size=2)
+    scale_point.write_records(run, made.submission, made.chunks)
+    assert merge.collect(run, scale_point.LEG)["ok"] == 10
+    assert plan.plan_submission(run, scale_point.LEG, slots=2).images == 0
 
 
 @pytest.mark.parametrize("module", ["forward", "ray_data", "scale_point", "__main__"])

@@ -3,8 +3,8 @@ import os
 import zipfile
 
 import pytest
-from yolo import bundle
-from yolo.errors import YoloError
+from yolo.results import archive
+from yolo.share.errors import YoloError
 
 
 def put(folder, files):
@@ -16,10 +16,10 @@ def put(folder, files):
 
 
 def pack(folder):
-    bundle.bundle(folder)
-    with zipfile.ZipFile(folder / "results.zip") as archive:
-        assert archive.testzip() is None
-        return {info.filename: (info, archive.read(info)) for info in archive.infolist()}
+    archive.bundle(folder)
+    with zipfile.ZipFile(folder / "results.zip") as packed:
+        assert packed.testzip() is None
+        return {info.filename: (info, packed.read(info)) for info in packed.infolist()}
 
 
 def test_a_results_folder_is_packed_in_order(tmp_path):
@@ -74,22 +74,22 @@ def test_odd_names_and_dates_are_packed(tmp_path):
 
 def test_the_same_folder_gives_the_same_zip(tmp_path):
     put(tmp_path, {f"images/{i}.jpg": b"x" for i in range(20)})
-    assert bundle.bundle(tmp_path)
+    assert archive.bundle(tmp_path)
     first = (tmp_path / "results.zip").read_bytes()
     (tmp_path / "results.zip").unlink()
-    assert bundle.bundle(tmp_path)
+    assert archive.bundle(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == first
 
 
 def test_a_folder_that_did_not_change_is_not_packed_again(tmp_path):
     put(tmp_path, {"images/a.jpg": b"x", "metrics.json": b"{}"})
-    assert bundle.bundle(tmp_path)
-    assert not bundle.bundle(tmp_path)
+    assert archive.bundle(tmp_path)
+    assert not archive.bundle(tmp_path)
     put(tmp_path, {"metrics.json": b"{1}"})
-    assert bundle.bundle(tmp_path)
+    assert archive.bundle(tmp_path)
     assert pack(tmp_path)["metrics.json"][1] == b"{1}"
     (tmp_path / "results.zip").write_bytes(b"PK cut off")
-    assert bundle.bundle(tmp_path)
+    assert archive.bundle(tmp_path)
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -101,16 +101,16 @@ def test_a_link_is_not_followed(tmp_path):
 
 def test_a_zip_that_could_not_be_finished_leaves_the_last_one(tmp_path, monkeypatch):
     put(tmp_path, {"a.txt": b"1"})
-    bundle.bundle(tmp_path)
+    archive.bundle(tmp_path)
     before = (tmp_path / "results.zip").read_bytes()
     put(tmp_path, {"a.txt": b"22"})
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(bundle.shutil, "copyfileobj", full)
+    monkeypatch.setattr(archive.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
-        bundle.bundle(tmp_path)
+        archive.bundle(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "results.zip"]
 
@@ -124,12 +124,12 @@ def test_files_beyond_the_old_limits_are_packed(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(YoloError, match="no such results folder"):
-        bundle.bundle(tmp_path / "nothing")
+        archive.bundle(tmp_path / "nothing")
 
 
 def test_the_command_prints_json(tmp_path, capsys):
     put(tmp_path, {"a.txt": b"1"})
-    bundle.main([str(tmp_path)])
+    archive.main([str(tmp_path)])
     path = tmp_path / "results.zip"
     assert json.loads(capsys.readouterr().out) == {
         "zip": str(path),

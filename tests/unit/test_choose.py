@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 from make_model import constant_model, save
 from onnx import TensorProto, helper, numpy_helper
-from yolo import calibrate, choose, difference, fsio, manifest, model, nms
-from yolo.choose import Asked, Chooser, fastest
-from yolo.errors import YoloError
-from yolo.layout import Share
-from yolo.model import import_openvino, load_engine, load_info
-from yolo.records import settings_digest
+from yolo.model import agreement, calibrate, model, selector
+from yolo.model.model import import_openvino, load_engine, load_info
+from yolo.model.selector import EngineSelector, ModelRequest, fastest
+from yolo.request import listing
+from yolo.share import fsio, manifest
+from yolo.share.errors import YoloError
+from yolo.share.layout import Share
+from yolo.share.records import settings_digest
+from yolo.vision import nms
 
 IMAGES = 40
 
@@ -71,14 +74,14 @@ class Pool:
         self.write_manifest()
 
     def write_manifest(self) -> None:
-        manifest.write(manifest.build(self.inputs), self.run.manifest)
+        manifest.write(listing.build(self.inputs).entries, self.run.manifest)
 
     def arguments(self, *more: str, kind: str = "onnx") -> list[str]:
         return ["--weights", str(self.weights.root), "--kind", kind, "--run-dir", str(self.run.root),
                 "--input-dir", str(self.inputs), *more]  # fmt: skip
 
-    def asked(self, **changes: Any) -> Asked:
-        return Asked(weights=self.weights, kind="onnx", run=self.run, input_dir=self.inputs, **changes)
+    def asked(self, **changes: Any) -> ModelRequest:
+        return ModelRequest(weights=self.weights, kind="onnx", run=self.run, input_dir=self.inputs, **changes)
 
     def keep(self, answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """Write the settings as the playbook does."""
@@ -101,20 +104,20 @@ def times(monkeypatch):
     """Pretended times instead of measured ones, and how often they were asked for."""
     value = {"openvino": 20.0, "onnxruntime": 10.0}
     calls = []
-    monkeypatch.setattr(choose, "_SECONDS", 0.0)
-    real = choose.measure
+    monkeypatch.setattr(selector, "_SECONDS", 0.0)
+    real = selector.measure
 
     def measure(engines, size):
         calls.append((sorted(engines), size))
         assert real(engines, size).keys() == engines.keys()
         return {name: value[name] for name in engines}
 
-    monkeypatch.setattr(choose, "measure", measure)
+    monkeypatch.setattr(selector, "measure", measure)
     return value, calls
 
 
 def answer(capsys, *arguments: str) -> dict[str, Any]:
-    assert choose.main(list(arguments)) == 0
+    assert selector.main(list(arguments)) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     return json.loads(out)
@@ -144,7 +147,7 @@ def test_auto_measures_once_and_takes_the_fastest(pool, times, capsys):
 def test_another_type_of_host_is_measured_anew(pool, times, capsys, monkeypatch):
     value, calls = times
     answer(capsys, *pool.arguments())
-    monkeypatch.setattr(choose, "cpu_model", lambda: "Other Processor")
+    monkeypatch.setattr(selector, "cpu_model", lambda: "Other Processor")
     value["openvino"] = 5.0
     other = answer(capsys, *pool.arguments())
     assert (other["engine"], other["measured"]["cpu_model"]) == ("openvino", "Other Processor")
@@ -154,7 +157,7 @@ def test_another_type_of_host_is_measured_anew(pool, times, capsys, monkeypatch)
 def test_a_run_keeps_its_choice_on_whatever_host(pool, times, capsys, monkeypatch):
     value, calls = times
     pool.keep(answer(capsys, *pool.arguments()))
-    monkeypatch.setattr(choose, "cpu_model", lambda: "Other Processor")
+    monkeypatch.setattr(selector, "cpu_model", lambda: "Other Processor")
     value["openvino"] = 5.0
     assert answer(capsys, *pool.arguments())["engine"] == "onnxruntime"
     assert len(calls) == 1
@@ -176,14 +179,14 @@ def test_equally_fast_is_the_first():
 
 
 def test_an_engine_that_does_not_run_is_named(pool, times, capsys, monkeypatch):
-    real = choose.load_engine
+    real = selector.load_engine
 
     def load(folder, info, **options):
         if options.get("engine") == "onnxruntime":
             raise YoloError("engine onnxruntime is not installed on this host")
         return real(folder, info, **options)
 
-    monkeypatch.setattr(choose, "load_engine", load)
+    monkeypatch.setattr(selector, "load_engine", load)
     found = answer(capsys, *pool.arguments())
     assert found["engine"] == "openvino"
     assert "onnxruntime does not run: engine onnxruntime is not installed on this host" in found["sentence"]
@@ -197,12 +200,12 @@ def test_what_only_one_engine_runs_is_not_measured(pool, times, capsys):
     assert (found["engine"], found["measured"]) == ("openvino", {})
     assert times[1] == []
     with pytest.raises(YoloError, match="engine onnxruntime cannot run weights of the kind openvino"):
-        choose.main(pool.arguments("--engine", "onnxruntime", kind="openvino"))
+        selector.main(pool.arguments("--engine", "onnxruntime", kind="openvino"))
 
 
 def test_measuring_gives_the_median_of_each(pool):
-    info = Chooser(pool.asked(engine="openvino")).choose()[1]
-    times = choose.measure({"one": load_engine(pool.weights.model, info)}, info.imgsz)
+    info = EngineSelector(pool.asked(engine="openvino")).choose()[1]
+    times = selector.measure({"one": load_engine(pool.weights.model, info)}, info.imgsz)
     assert list(times) == ["one"]
     assert times["one"] > 0
 
@@ -262,7 +265,7 @@ def test_too_few_images_to_calibrate(tmp_path, count):
     fsio.write_bytes(pool.inputs / "broken.png", b"\x89PNG\r\n\x1a\n broken")
     pool.write_manifest()
     with pytest.raises(YoloError) as error:
-        choose.main(pool.arguments("--precision", "int8"))
+        selector.main(pool.arguments("--precision", "int8"))
     assert str(error.value) == (
         f"too few images for precision int8: {count} that can be read; expected at least 32; give more images, or "
         "leave precision out"
@@ -271,27 +274,27 @@ def test_too_few_images_to_calibrate(tmp_path, count):
 
 
 def test_a_difference_above_the_limit_is_refused_with_its_value(pool, times, monkeypatch, capsys):
-    worse = {**difference.compare([], []), "images": 40, "reference": 10, "found": 9, "matched": 7, "difference": 0.26}
-    monkeypatch.setattr(difference, "compare", lambda *_: worse)
+    worse = {**agreement.compare([], []), "images": 40, "reference": 10, "found": 9, "matched": 7, "difference": 0.26}
+    monkeypatch.setattr(agreement, "compare", lambda *_: worse)
     text = (
         r"precision int8 changes the detections too much: 0\.26 \(1 - F1 against fp32 on 40 images: 7 of 10 found "
         r"again, 9 found\); expected at most 0\.15, the input precision_limit; run with precision=fp32"
     )
     for _ in range(2):  # also when it was made before
         with pytest.raises(YoloError, match=text):
-            choose.main(pool.arguments("--precision", "int8"))
+            selector.main(pool.arguments("--precision", "int8"))
     found = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "0.26"))
     assert "detections differ from fp32 by 26.0%" in found["sentence"]
     pool.keep(found)
     with pytest.raises(YoloError, match=text):
-        choose.main(pool.arguments("--precision", "int8"))
+        selector.main(pool.arguments("--precision", "int8"))
 
 
 def test_weights_that_are_int8_already_are_not_quantised_again(pool):
     fsio.write_bytes(pool.weights.source / "best.onnx", convolutions(rounded=True))
     arguments = pool.arguments("--precision", "int8")
     with pytest.raises(YoloError, match=r"the weights are INT8 already: best\.onnx; leave precision out: they run as"):
-        choose.main(arguments)
+        selector.main(arguments)
 
 
 def test_other_images_give_other_int8_weights_and_other_records(pool, times, capsys):
@@ -364,7 +367,7 @@ ONE = (0, 0.9, [0, 0, 10, 10])
     ],
 )
 def test_detections_are_matched_by_class_and_overlap(found, matched, score):
-    result = difference.compare([boxes(ONE), boxes()], [boxes(*found), boxes()])
+    result = agreement.compare([boxes(ONE), boxes()], [boxes(*found), boxes()])
     assert (result["images"], result["reference"], result["found"], result["matched"]) == (2, 1, len(found), matched)
     assert result["score"] == pytest.approx(score, abs=1e-3)
     f1 = 2 * matched / (1 + len(found))
@@ -373,7 +376,7 @@ def test_detections_are_matched_by_class_and_overlap(found, matched, score):
 
 
 def test_nothing_found_by_both_is_no_difference():
-    assert difference.compare([boxes()], [boxes()])["difference"] == 0
+    assert agreement.compare([boxes()], [boxes()])["difference"] == 0
 
 
 @pytest.mark.parametrize(
@@ -387,5 +390,5 @@ def test_nothing_found_by_both_is_no_difference():
 )
 def test_bad_wishes_are_refused_before_any_job(pool, arguments, text):
     with pytest.raises(YoloError) as error:
-        choose.main(pool.arguments(*arguments))
+        selector.main(pool.arguments(*arguments))
     assert str(error.value).startswith(text)

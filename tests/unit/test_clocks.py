@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_record
-from yolo import clocks, collect, fsio
-from yolo.records import JobReport
+from yolo.results import merge
+from yolo.share import clocks, fsio
+from yolo.share.records import JobReport
 
 HOUR = 3600.0
-JOB = JobReport("p001", "c00000", "execute1", "slot1_1", 1, 1, 1000.0, 1010.0, {"start": 1.0}, 4, clock_ahead=0.0)
+JOB = JobReport("s001", "c00000", "execute1", "slot1_1", 1, 1, 1000.0, 1010.0, {"start": 1.0}, 4, clock_ahead=0.0)
 
 
 def job(host, start, end, ahead=0.0, jump=0.0):
@@ -88,13 +89,13 @@ def test_the_shares_clock_is_the_date_of_a_file(tmp_path):
 
 def test_the_figures_of_a_pass_are_by_the_clock_that_agrees(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_record(leg, entries[1], job="p001-c00001", host="execute2")
-    put_job(leg, start=1000.0, end=1008.0, clock_ahead=0.0)
-    put_job(leg, chunk="c00001", host="execute2", start=4601.0, end=4610.0, clock_ahead=3600.0)
-    collect.collect(run, "parallel", submitted=999.0)
-    metrics = fsio.read_json(leg.metrics_json)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_record(run_pass, entries[1], job="s001-c00001", host="execute2")
+    put_job(run_pass, start=1000.0, end=1008.0, clock_ahead=0.0)
+    put_job(run_pass, chunk="c00001", host="execute2", start=4601.0, end=4610.0, clock_ahead=3600.0)
+    merge.collect(run, "parallel", submitted=999.0)
+    metrics = fsio.read_json(run_pass.metrics_json)
     times = metrics["times"]
     assert (times["wall_seconds"], times["submit_to_start_seconds"], times["idle_seconds"]) == (10.0, 1.0, 3.0)
     assert metrics["images_per_second"] == 0.2

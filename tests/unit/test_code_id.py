@@ -1,4 +1,4 @@
-from yolo.code_id import code_id, main
+from yolo.request.code_id import code_id, main
 
 
 def package(folder, **files):

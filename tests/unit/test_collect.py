@@ -6,27 +6,29 @@ from types import SimpleNamespace
 
 import pytest
 from make_run import SETTINGS, entry, make_run, put_job, put_record, restamp
-from yolo import collect, fsio, manifest, outputs, plan
-from yolo.errors import YoloError
-from yolo.records import Detection, settings_digest
+from yolo.pool import plan
+from yolo.results import merge
+from yolo.share import fsio, manifest, outputs
+from yolo.share.errors import YoloError
+from yolo.share.records import Detection, settings_digest
 
 ODD = b'caf\xe9, "x"\r\n.jpg'.decode("utf-8", "surrogateescape")
 
 
-def results(run, leg_name="parallel", submitted=None):
-    summary = collect.collect(run, leg_name, submitted)
-    leg = run.leg(leg_name)
-    predictions = fsio.read_json(leg.predictions)
-    metrics = fsio.read_json(leg.metrics_json)
-    with open(leg.metrics_csv, encoding="utf-8", errors="surrogateescape", newline="") as file:
+def results(run, pass_name="parallel", submitted=None):
+    summary = merge.collect(run, pass_name, submitted)
+    run_pass = run.get_pass(pass_name)
+    predictions = fsio.read_json(run_pass.predictions)
+    metrics = fsio.read_json(run_pass.metrics_json)
+    with open(run_pass.metrics_csv, encoding="utf-8", errors="surrogateescape", newline="") as file:
         table = list(csv.DictReader(file))
     return summary, metrics, predictions, table
 
 
 def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
     run, entries = make_run(tmp_path, ["a.jpg", "b\n.jpg", "c.txt"], skipped=("c.txt",))
-    put_record(run.leg("parallel"), entries[0])
-    code = collect.main(["--run-dir", str(run.root), "--leg", "parallel"])
+    put_record(run.get_pass("parallel"), entries[0])
+    code = merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
     captured = capsys.readouterr()
     assert code == 3
     assert json.loads(captured.out)["missing"] == 1
@@ -35,16 +37,16 @@ def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
         "error: 1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is "
         "missing or failed is done\n"
     )
-    metrics = fsio.read_json(run.leg("parallel").metrics_json)
+    metrics = fsio.read_json(run.get_pass("parallel").metrics_json)
     assert metrics["missing"] == ["b\n.jpg"]
 
 
 def test_every_line_of_the_manifest_ends_as_one_of_four(tmp_path):
     paths = ["a.jpg", "b.jpg", "c.jpg", "d.txt"]
     run, entries = make_run(tmp_path, paths, skipped=("d.txt",))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_record(leg, entries[1], error="truncated JPEG", detections=(), width=0, height=0)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_record(run_pass, entries[1], error="truncated JPEG", detections=(), width=0, height=0)
     summary, metrics, predictions, table = results(run)
     counts = metrics["counts"]
     assert {k: counts[k] for k in ("images", "ok", "failed", "skipped", "missing")} == {
@@ -64,13 +66,13 @@ def test_every_line_of_the_manifest_ends_as_one_of_four(tmp_path):
 @pytest.mark.parametrize("change", [{"size": 1}, {"mtime_ns": 1}, {"settings_digest": "0" * 16}, {"key": "f" * 16}])
 def test_a_record_of_something_else_is_none(tmp_path, change):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    put_record(run.leg("parallel"), entries[0])
-    assert collect.collect(run, "parallel")["missing"] == 0
+    put_record(run.get_pass("parallel"), entries[0])
+    assert merge.collect(run, "parallel")["missing"] == 0
     if "key" in change:
-        run.leg("parallel").records("p001", "c00000", 1).write_text("{}\n")
+        run.get_pass("parallel").records("s001", "c00000", 1).write_text("{}\n")
     else:
-        put_record(run.leg("parallel"), entries[0], **change)
-    assert collect.collect(run, "parallel")["missing"] == 1
+        put_record(run.get_pass("parallel"), entries[0], **change)
+    assert merge.collect(run, "parallel")["missing"] == 1
 
 
 def test_no_records_at_all(tmp_path):
@@ -85,16 +87,16 @@ def test_no_records_at_all(tmp_path):
 
 def test_a_record_that_appears_later_is_seen(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    assert collect.collect(run, "parallel")["missing"] == 1
-    put_record(leg, entries[0])
-    assert collect.collect(run, "parallel")["missing"] == 0
+    run_pass = run.get_pass("parallel")
+    assert merge.collect(run, "parallel")["missing"] == 1
+    put_record(run_pass, entries[0])
+    assert merge.collect(run, "parallel")["missing"] == 0
 
 
 def test_predictions_are_cocos_results(tmp_path):
     run, entries = make_run(tmp_path, ["a b/ü.jpg"])
     put_record(
-        run.leg("parallel"),
+        run.get_pass("parallel"),
         entries[0],
         detections=(
             Detection(1, 0.123456789, (1.23456, 2.0, 11.98765, 4.5)),
@@ -123,10 +125,10 @@ def test_predictions_are_cocos_results(tmp_path):
 
 
 def test_a_model_with_cocos_names_gets_cocos_ids(tmp_path):
-    run, entries = make_run(tmp_path, ["a.jpg"], names=list(collect.COCO_CLASSES))
+    run, entries = make_run(tmp_path, ["a.jpg"], names=list(merge.COCO_CLASSES))
     box = (0.0, 0.0, 1.0, 1.0)
     found = tuple(Detection(c, 0.5, box) for c in (0, 11, 79))
-    put_record(run.leg("parallel"), entries[0], detections=found)
+    put_record(run.get_pass("parallel"), entries[0], detections=found)
     _, metrics, predictions, _ = results(run)
     assert [p["category_id"] for p in predictions] == [1, 13, 90]
     assert metrics["categories"][11] == {"id": 13, "name": "stop sign"}
@@ -134,8 +136,8 @@ def test_a_model_with_cocos_names_gets_cocos_ids(tmp_path):
 
 
 def test_cocos_names_and_ids():
-    assert len(collect.COCO_CLASSES) == len(collect.COCO_IDS) == 80
-    pairs = dict(zip(collect.COCO_CLASSES, collect.COCO_IDS, strict=True))
+    assert len(merge.COCO_CLASSES) == len(merge.COCO_IDS) == 80
+    pairs = dict(zip(merge.COCO_CLASSES, merge.COCO_IDS, strict=True))
     # From COCO's own annotations.
     known = {
         "person": 1, "fire hydrant": 11, "stop sign": 13, "bench": 15, "umbrella": 28,
@@ -147,15 +149,15 @@ def test_cocos_names_and_ids():
 
 
 def test_a_model_with_almost_cocos_names_has_its_own_ids():
-    names = list(collect.COCO_CLASSES)
-    assert collect.category_ids(names[:-1]) == list(range(79))
-    assert collect.category_ids(["x", *names[1:]]) == list(range(80))
-    assert collect.category_ids([]) == []
+    names = list(merge.COCO_CLASSES)
+    assert merge.category_ids(names[:-1]) == list(range(79))
+    assert merge.category_ids(["x", *names[1:]]) == list(range(80))
+    assert merge.category_ids([]) == []
 
 
 def test_names_that_cannot_be_read_do_not_stop_the_results(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    put_record(run.leg("parallel"), entries[0])
+    put_record(run.get_pass("parallel"), entries[0])
     settings = fsio.read_json(run.settings)
     fsio.write_json(run.settings, {**settings, "model_dir": "/nonexistent/model"})
     _, metrics, predictions, _ = results(run)
@@ -167,7 +169,7 @@ def test_names_that_cannot_be_read_do_not_stop_the_results(tmp_path):
 @pytest.mark.parametrize("names", [{"0": "cat", "1": "dog"}, ["cat", "dog"]])
 def test_names_may_be_a_list_or_by_number(tmp_path, names):
     fsio.write_json(tmp_path / "model.json", {"names": names})
-    assert collect.read_names({"model_dir": str(tmp_path)}) == ["cat", "dog"]
+    assert merge.read_names({"model_dir": str(tmp_path)}) == ["cat", "dog"]
 
 
 @pytest.mark.parametrize(
@@ -182,18 +184,18 @@ def test_names_may_be_a_list_or_by_number(tmp_path, names):
     ],
 )
 def test_image_ids(paths, expected):
-    assert collect.image_ids([entry(i, path) for i, path in enumerate(paths)]) == expected
+    assert merge.image_ids([entry(i, path) for i, path in enumerate(paths)]) == expected
 
 
 def test_a_skipped_file_does_not_change_the_ids_of_images():
     entries = [entry(0, "9.jpg"), entry(1, "notes.txt", skip="not an image"), entry(2, "25.jpg")]
-    ids = collect.image_ids(entries)
+    ids = merge.image_ids(entries)
     assert (ids[0], ids[2]) == (9, 25)
 
 
 def test_the_table_quotes_whatever_the_names(tmp_path):
     run, entries = make_run(tmp_path, [ODD])
-    put_record(run.leg("parallel"), entries[0], error='bad, "very"\nbad', detections=())
+    put_record(run.get_pass("parallel"), entries[0], error='bad, "very"\nbad', detections=())
     _, _, _, table = results(run)
     assert table[0]["path"] == ODD
     assert table[0]["error"] == 'bad, "very"\nbad'
@@ -205,30 +207,30 @@ def test_the_table_quotes_whatever_the_names(tmp_path):
 
 def test_the_table_has_the_figures_of_each_image(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    put_record(run.leg("parallel"), entries[0])
+    put_record(run.get_pass("parallel"), entries[0])
     assert results(run)[3] == [
         {
             "path": "a.jpg", "status": "ok", "width": "640", "height": "480", "detections": "1",
             "read_ms": "1.0", "infer_ms": "2.0", "draw_ms": "3.0", "write_ms": "4.0",
-            "total_ms": "10.0", "host": "execute1", "slot": "slot1_1", "job": "p001-c00000", "error": "",
+            "total_ms": "10.0", "host": "execute1", "slot": "slot1_1", "job": "s001-c00000", "error": "",
         }
     ]  # fmt: skip
 
 
 def test_the_figures_of_a_leg(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries:
-        put_record(leg, item, job=f"p001-c0000{item.index % 2}")
-    put_job(leg, chunk="c00000", start=1000, end=1010)
-    put_job(leg, chunk="c00001", start=1002, end=1016, host="execute2", threads=2,
+        put_record(run_pass, item, job=f"s001-c0000{item.index % 2}")
+    put_job(run_pass, chunk="c00000", start=1000, end=1010)
+    put_job(run_pass, chunk="c00001", start=1002, end=1016, host="execute2", threads=2,
             versions={"python": "3.13.5", "openvino": "2025.3"})  # fmt: skip
     summary, metrics, _, _ = results(run, submitted=998.5)
     assert metrics["run_id"] == "r1"
     assert metrics["settings"]["conf"] == SETTINGS["conf"]
     assert metrics["weights"] == {"weights_id": SETTINGS["weights_id"]}
     times = metrics["times"]
-    assert times["plan"] == "p001"
+    assert times["submission"] == "s001"
     assert times["wall_seconds"] == 16.0
     assert times["submit_to_start_seconds"] == 1.5
     assert times["submit_to_end_seconds"] == 17.5
@@ -252,14 +254,14 @@ def test_the_figures_of_a_leg(tmp_path):
 
 def test_where_the_time_of_a_pass_went(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries:
-        put_record(leg, item)
-    put_job(leg, chunk="c00000", start=1000, end=1010)
-    put_job(leg, chunk="c00001", start=1010, end=1013)
-    put_job(leg, chunk="c00002", start=1002, end=1016, host="execute2")
-    collect.collect(run, "parallel", 998.5, stage_seconds=7.25)
-    metrics = fsio.read_json(leg.metrics_json)
+        put_record(run_pass, item)
+    put_job(run_pass, chunk="c00000", start=1000, end=1010)
+    put_job(run_pass, chunk="c00001", start=1010, end=1013)
+    put_job(run_pass, chunk="c00002", start=1002, end=1016, host="execute2")
+    merge.collect(run, "parallel", 998.5, stage_seconds=7.25)
+    metrics = fsio.read_json(run_pass.metrics_json)
     times = metrics["times"]
     assert [job["queue_seconds"] for job in metrics["jobs"]] == [1.5, 11.5, 3.5]
     assert times["queue_seconds"] == 16.5
@@ -270,25 +272,25 @@ def test_where_the_time_of_a_pass_went(tmp_path):
 
 def test_what_is_measured_once_stays_when_the_pass_is_merged_again(tmp_path, monkeypatch):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_job(leg)
-    collect.collect(run, "parallel", 990, stage_seconds=7.25)
-    before = leg.metrics_json.read_bytes()
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_job(run_pass)
+    merge.collect(run, "parallel", 990, stage_seconds=7.25)
+    before = run_pass.metrics_json.read_bytes()
     clock = SimpleNamespace(monotonic=iter([0.0, 10.0, 16.0]).__next__)
-    monkeypatch.setattr(collect, "time", clock)
-    collect.collect(run, "parallel")
-    assert leg.metrics_json.read_bytes() == before
-    put_job(leg, "p002", start=2000, end=2001)
-    collect.collect(run, "parallel", 1999)
-    times = fsio.read_json(leg.metrics_json)["times"]
+    monkeypatch.setattr(merge, "time", clock)
+    merge.collect(run, "parallel")
+    assert run_pass.metrics_json.read_bytes() == before
+    put_job(run_pass, "s002", start=2000, end=2001)
+    merge.collect(run, "parallel", 1999)
+    times = fsio.read_json(run_pass.metrics_json)["times"]
     assert (times["stage_seconds"], times["collect_seconds"]) == (None, 6.0)
 
 
 def test_engine_and_precision_are_what_the_jobs_were_told(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    put_record(run.leg("parallel"), entries[0])
-    put_job(run.leg("parallel"))
+    put_record(run.get_pass("parallel"), entries[0])
+    put_job(run.get_pass("parallel"))
     assert (results(run)[1]["engines"], results(run)[1]["precisions"]) == ([], [])
     fsio.write_json(run.settings, {**fsio.read_json(run.settings), "engine": "openvino", "precision": "int8"})
     metrics = results(run)[1]
@@ -297,11 +299,11 @@ def test_engine_and_precision_are_what_the_jobs_were_told(tmp_path):
 
 def test_how_long_images_took(tmp_path):
     run, entries = make_run(tmp_path, [f"{i:02d}.jpg" for i in range(21)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries[:20]:
         ms = float(item.index)
-        put_record(leg, item, times={"read_ms": 1.0, "infer_ms": ms, "write_ms": 2.0})
-    put_record(leg, entries[20], error="truncated", detections=(), times={"read_ms": 9999.0})
+        put_record(run_pass, item, times={"read_ms": 1.0, "infer_ms": ms, "write_ms": 2.0})
+    put_record(run_pass, entries[20], error="truncated", detections=(), times={"read_ms": 9999.0})
     metrics = results(run)[1]
     assert metrics["latency_ms"]["infer"] == {
         "count": 20, "p50": 9.5, "p90": 17.1, "p95": 18.05, "p99": 18.81, "mean": 9.5, "max": 19.0,
@@ -311,42 +313,42 @@ def test_how_long_images_took(tmp_path):
     assert [row["path"] for row in metrics["slowest"]] == [f"{i:02d}.jpg" for i in range(19, 9, -1)]
     assert metrics["slowest"][0] == {
         "path": "19.jpg", "width": 640, "height": 480, "detections": 1, "host": "execute1", "slot": "slot1_1",
-        "job": "p001-c00000", "total_ms": 22.0, "read_ms": 1.0, "infer_ms": 19.0, "draw_ms": None, "write_ms": 2.0,
+        "job": "s001-c00000", "total_ms": 22.0, "read_ms": 1.0, "infer_ms": 19.0, "draw_ms": None, "write_ms": 2.0,
     }  # fmt: skip
 
 
 def test_what_a_pass_cost(tmp_path, capsys):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries:
-        put_record(leg, item)
-    put_job(leg, start=1000, end=1030)
+        put_record(run_pass, item)
+    put_job(run_pass, start=1000, end=1030)
     prices = '{"source": "price_per_hour", "per_hour": 1.2}'
-    arguments = ["--run-dir", str(run.root), "--leg", "parallel", "--submitted", "995", "--stage-seconds", "5"]
-    assert collect.main([*arguments, "--prices", prices]) == 0
-    metrics = fsio.read_json(leg.metrics_json)
+    arguments = ["--run-dir", str(run.root), "--pass", "parallel", "--submitted", "995", "--stage-seconds", "5"]
+    assert merge.main([*arguments, "--prices", prices]) == 0
+    metrics = fsio.read_json(run_pass.metrics_json)
     seconds = 5 + 35 + metrics["times"]["collect_seconds"]
     assert metrics["cost"]["seconds"] == pytest.approx(seconds)
     assert metrics["cost"]["dollars_per_1000_images"] == pytest.approx(1.2 * seconds / 3600 / 4 * 1000, abs=1e-6)
-    assert collect.main(arguments) == 0
-    assert fsio.read_json(leg.metrics_json)["cost"] is None
+    assert merge.main(arguments) == 0
+    assert fsio.read_json(run_pass.metrics_json)["cost"] is None
     with pytest.raises(YoloError, match="prices can't be read"):
-        collect.main([*arguments, "--prices", '{"per_hour": "cheap"}'])
+        merge.main([*arguments, "--prices", '{"per_hour": "cheap"}'])
 
 
 def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries[:3]:
-        put_record(leg, item, job="p999-c00000")
-    put_job(leg, "p999", start=1000, end=1100)
+        put_record(run_pass, item, job="s999-c00000")
+    put_job(run_pass, "s999", start=1000, end=1100)
     results(run, submitted=990)
-    put_record(leg, entries[3], job="p1000-c00000")
-    put_job(leg, "p1000", start=5000, end=5002, images=1)
+    put_record(run_pass, entries[3], job="s1000-c00000")
+    put_job(run_pass, "s1000", start=5000, end=5002, images=1)
     _, metrics, _, _ = results(run, submitted=4990)
     assert metrics["counts"]["ok"] == 4
     assert (metrics["counts"]["resumed"], metrics["counts"]["processed"]) == (3, 1)
-    assert metrics["times"]["plan"] == "p1000"
+    assert metrics["times"]["submission"] == "s1000"
     assert metrics["times"]["wall_seconds"] == 2.0
     assert metrics["times"]["submit_to_start_seconds"] == 10
     assert metrics["images_per_second"] == 0.5
@@ -355,9 +357,9 @@ def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
 
 def test_a_pass_that_did_nothing_keeps_the_last_figures(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_job(leg)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_job(run_pass)
     _, before, _, _ = results(run, submitted=990)
     _, after, _, _ = results(run)
     assert after == before
@@ -365,18 +367,18 @@ def test_a_pass_that_did_nothing_keeps_the_last_figures(tmp_path):
 
 def test_the_time_of_another_pass_is_not_kept(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_job(leg)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_job(run_pass)
     results(run, submitted=990)
-    put_job(leg, "p002", start=2000, end=2001)
+    put_job(run_pass, "s002", start=2000, end=2001)
     assert results(run)[1]["times"]["submitted"] is None
 
 
 def test_clocks_that_disagree_give_no_negative_wait(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    put_record(run.leg("parallel"), entries[0])
-    put_job(run.leg("parallel"), start=1000, end=1010)
+    put_record(run.get_pass("parallel"), entries[0])
+    put_job(run.get_pass("parallel"), start=1000, end=1010)
     times = results(run, submitted=1001)[1]["times"]
     assert times["submit_to_start_seconds"] is None
     assert times["submit_to_end_seconds"] == 9
@@ -384,18 +386,18 @@ def test_clocks_that_disagree_give_no_negative_wait(tmp_path):
 
 def test_a_damaged_report_of_a_job_is_left_out(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_job(leg)
-    fsio.write_text(leg.job("p001", "c00009"), "{")
-    (leg.jobs_dir / ".tmp-x.json").write_text("{")
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_job(run_pass)
+    fsio.write_text(run_pass.job("s001", "c00009"), "{")
+    (run_pass.jobs_dir / ".tmp-x.json").write_text("{")
     assert len(results(run)[1]["jobs"]) == 1
 
 
 def test_the_summary_names_at_most_ten_failures(tmp_path):
     run, entries = make_run(tmp_path, [f"{i:02d}.jpg" for i in range(25)])
     for item in entries:
-        put_record(run.leg("parallel"), item, error="truncated", detections=())
+        put_record(run.get_pass("parallel"), item, error="truncated", detections=())
     summary, metrics, _, _ = results(run)
     assert len(summary["failures"]) == 10
     assert summary["failures_not_shown"] == 15
@@ -404,21 +406,21 @@ def test_the_summary_names_at_most_ten_failures(tmp_path):
 
 def test_a_full_disk_leaves_the_last_results(tmp_path, monkeypatch):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
     results(run)
-    before = [p.read_bytes() for p in (leg.predictions, leg.metrics_csv, leg.metrics_json)]
-    put_record(leg, entries[1])
+    before = [p.read_bytes() for p in (run_pass.predictions, run_pass.metrics_csv, run_pass.metrics_json)]
+    put_record(run_pass, entries[1])
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(collect, "_csv_row", full)
+    monkeypatch.setattr(merge, "_csv_row", full)
     with pytest.raises(OSError, match="No space"):
-        collect.collect(run, "parallel")
-    after = [p.read_bytes() for p in (leg.predictions, leg.metrics_csv, leg.metrics_json)]
+        merge.collect(run, "parallel")
+    after = [p.read_bytes() for p in (run_pass.predictions, run_pass.metrics_csv, run_pass.metrics_json)]
     assert after == before
-    assert not list(leg.root.glob(".tmp-*"))
+    assert not list(run_pass.root.glob(".tmp-*"))
 
 
 def test_a_run_without_a_manifest_is_one_clear_error(tmp_path):
@@ -426,38 +428,38 @@ def test_a_run_without_a_manifest_is_one_clear_error(tmp_path):
     run.manifest.write_text("{}\n")
     restamp(run)
     with pytest.raises(YoloError, match=r"manifest\.jsonl line 1"):
-        collect.collect(run, "parallel")
+        merge.collect(run, "parallel")
 
 
 @pytest.mark.parametrize("left", [b"", b"one line of another run\n"])
 def test_a_manifest_that_lost_its_lines_is_no_success(tmp_path, left):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
     for item in entries:
-        put_record(run.leg("parallel"), item)
+        put_record(run.get_pass("parallel"), item)
     run.manifest.write_bytes(left)
     with pytest.raises(YoloError, match=r"not the one that was sent.*expected 2 lines.*run the same run_id again"):
-        collect.collect(run, "parallel")
-    assert not run.leg("parallel").metrics_json.exists()
+        merge.collect(run, "parallel")
+    assert not run.get_pass("parallel").metrics_json.exists()
 
 
 @pytest.mark.parametrize("paths", [[], ["a.txt"]])
 def test_a_run_without_images_is_no_success(tmp_path, paths):
     run, _ = make_run(tmp_path, paths, skipped=tuple(paths))
     with pytest.raises(YoloError, match="the run has no images"):
-        collect.collect(run, "parallel")
+        merge.collect(run, "parallel")
 
 
 def test_settings_that_do_not_name_the_manifest_are_refused(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     fsio.write_json(run.settings, {k: v for k, v in fsio.read_json(run.settings).items() if k != "manifest"})
     with pytest.raises(YoloError, match=r"lack a value.*manifest"):
-        collect.collect(run, "parallel")
+        merge.collect(run, "parallel")
 
 
 def test_classes_of_one_name_are_counted_apart(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"], names=["person", "cat", "person"])
     box = (0.0, 0.0, 1.0, 1.0)
-    put_record(run.leg("parallel"), entries[0], detections=tuple(Detection(c, 0.5, box) for c in (0, 0, 1, 2)))
+    put_record(run.get_pass("parallel"), entries[0], detections=tuple(Detection(c, 0.5, box) for c in (0, 0, 1, 2)))
     _, metrics, _, _ = results(run)
     assert metrics["detections_per_class"] == {"person (class 0)": 2, "cat": 1, "person (class 2)": 1}
     assert sum(metrics["detections_per_class"].values()) == metrics["counts"]["detections"]
@@ -466,27 +468,27 @@ def test_classes_of_one_name_are_counted_apart(tmp_path):
 @pytest.mark.parametrize("name", ["=1+2.jpg", "+1.jpg", "-rf.jpg", "@x.jpg", "\tx.jpg", "\rx.jpg"])
 def test_no_cell_of_the_table_is_a_formula(tmp_path, name):
     run, entries = make_run(tmp_path, [name])
-    put_record(run.leg("parallel"), entries[0], error="=cmd|' /C calc'!A0", host="@host", detections=())
+    put_record(run.get_pass("parallel"), entries[0], error="=cmd|' /C calc'!A0", host="@host", detections=())
     _, metrics, _, table = results(run)
     assert (table[0]["path"], table[0]["error"], table[0]["host"]) == (f"'{name}", "'=cmd|' /C calc'!A0", "'@host")
     assert metrics["failures"][0]["path"] == name
 
 
-def put_outputs(leg, items, picture=True):
+def put_outputs(run_pass, items, picture=True):
     for item in items:
-        fsio.write_text(leg.label(item.label), "")
+        fsio.write_text(run_pass.label(item.label), "")
         if picture:
-            fsio.write_text(leg.image(item.path), "")
+            fsio.write_text(run_pass.image(item.path), "")
 
 
 def make_done_run(tmp_path):
     """A run of one image, planned and done, with its picture and its label."""
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    plan.make_plan(run, "parallel", 1)
-    put_record(leg, entries[0])
-    put_outputs(leg, entries)
-    return run, entries, leg
+    run_pass = run.get_pass("parallel")
+    plan.plan_submission(run, "parallel", 1)
+    put_record(run_pass, entries[0])
+    put_outputs(run_pass, entries)
+    return run, entries, run_pass
 
 
 def files(folder):
@@ -495,64 +497,67 @@ def files(folder):
 
 def test_the_results_of_other_images_do_not_stay(tmp_path):
     run, entries = make_run(tmp_path, ["a/a.jpg", "b/b.jpg", "c.jpg"])
-    leg = run.leg("parallel")
-    plan.make_plan(run, "parallel", 1)
+    run_pass = run.get_pass("parallel")
+    plan.plan_submission(run, "parallel", 1)
     for item in entries:
-        put_record(leg, item, error="truncated" if item.path == "c.jpg" else None)
-    put_outputs(leg, entries[:2])
-    collect.collect(run, "parallel")
-    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a/a.jpg", "b/b.jpg"], ["a/a.jpg.txt", "b/b.jpg.txt"])
+        put_record(run_pass, item, error="truncated" if item.path == "c.jpg" else None)
+    put_outputs(run_pass, entries[:2])
+    merge.collect(run, "parallel")
+    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (
+        ["a/a.jpg", "b/b.jpg"],
+        ["a/a.jpg.txt", "b/b.jpg.txt"],
+    )
     # The same name again, with fewer images: there is nothing to plan.
-    manifest.write(manifest.Manifest(tuple(entries[:1])), run.manifest)
-    assert plan.make_plan(restamp(run), "parallel", 1).plan is None
-    collect.collect(run, "parallel")
-    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
-    assert not (leg.images_dir / "b").exists()
+    manifest.write(tuple(entries[:1]), run.manifest)
+    assert plan.plan_submission(restamp(run), "parallel", 1).submission is None
+    merge.collect(run, "parallel")
+    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
+    assert not (run_pass.images_dir / "b").exists()
 
 
 def test_pictures_that_are_not_wanted_any_more_do_not_stay(tmp_path):
-    run, entries, leg = make_done_run(tmp_path)
-    collect.collect(run, "parallel")
+    run, entries, run_pass = make_done_run(tmp_path)
+    merge.collect(run, "parallel")
     settings = {**fsio.read_json(run.settings), "save_images": False}
     fsio.write_json(run.settings, settings)
-    plan.make_plan(run, "parallel", 1)
-    put_record(leg, entries[0], job="p002-c00000", settings_digest=settings_digest(settings))
-    collect.collect(run, "parallel")
-    assert not leg.images_dir.exists()
-    assert files(leg.labels_dir) == ["a.jpg.txt"]
+    plan.plan_submission(run, "parallel", 1)
+    put_record(run_pass, entries[0], job="s002-c00000", settings_digest=settings_digest(settings))
+    merge.collect(run, "parallel")
+    assert not run_pass.images_dir.exists()
+    assert files(run_pass.labels_dir) == ["a.jpg.txt"]
 
 
 def test_what_a_run_of_before_left_is_looked_through(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_outputs(leg, [*entries, entry(7, "old.jpg")])
-    collect.collect(run, "parallel")
-    assert (files(leg.images_dir), files(leg.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_outputs(run_pass, [*entries, entry(7, "old.jpg")])
+    merge.collect(run, "parallel")
+    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
 
 
 def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
-    run, entries, leg = make_done_run(tmp_path)
+    run, entries, run_pass = make_done_run(tmp_path)
     # As when a.png came to stand beside a.jpg.
-    manifest.write(manifest.Manifest((replace(entries[0], label="a.jpg.jpg.txt"),)), run.manifest)
-    collect.collect(restamp(run), "parallel")
-    assert files(leg.labels_dir) == ["a.jpg.jpg.txt"]
-    assert leg.label("a.jpg.jpg.txt").read_text() == "1 0.0941406 0.25026 0.157031 0.417187 0.912346\n"
+    manifest.write((replace(entries[0], label="a.jpg.jpg.txt"),), run.manifest)
+    merge.collect(restamp(run), "parallel")
+    assert files(run_pass.labels_dir) == ["a.jpg.jpg.txt"]
+    assert run_pass.label("a.jpg.jpg.txt").read_text() == "1 0.0941406 0.25026 0.157031 0.417187 0.912346\n"
 
 
 def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
     run, _, _ = make_done_run(tmp_path)
     monkeypatch.setattr(outputs, "prune", lambda *_: pytest.fail("looked through the folders"))
     for _ in range(2):
-        collect.collect(run, "parallel")
+        merge.collect(run, "parallel")
 
 
 def test_a_leg_that_is_complete_ends_with_0(tmp_path, capsys):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
-    put_record(run.leg("single"), entries[0])
-    put_record(run.leg("single"), entries[1], error="truncated", detections=())
-    arguments = ["--run-dir", str(run.root), "--leg", "single", "--submitted", "5.5"]
-    assert collect.main(arguments) == 0
+    put_record(run.get_pass("single"), entries[0])
+    put_record(run.get_pass("single"), entries[1], error="truncated", detections=())
+    arguments = ["--run-dir", str(run.root), "--pass", "single", "--submitted", "5.5"]
+    assert merge.main(arguments) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["ok"], printed["failed"]) == (1, 1)
     assert Counter(printed.keys()) == Counter(set(printed))
@@ -560,8 +565,8 @@ def test_a_leg_that_is_complete_ends_with_0(tmp_path, capsys):
 
 def test_what_the_command_prints_can_be_encoded_as_utf8(tmp_path, capsys):
     run, entries = make_run(tmp_path, [ODD, f"2{ODD}"])
-    put_record(run.leg("parallel"), entries[0], error="truncated", detections=())
-    collect.main(["--run-dir", str(run.root), "--leg", "parallel"])
+    put_record(run.get_pass("parallel"), entries[0], error="truncated", detections=())
+    merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
     printed = json.loads(capsys.readouterr().out)
     for path in (printed["failures"][0]["path"], *printed["missing_paths"]):
         assert "\\udce9" in path

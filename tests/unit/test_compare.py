@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_record
-from yolo import collect, compare, fsio, manifest
-from yolo.errors import YoloError
-from yolo.records import Detection, Record
+from yolo.results import compare, merge
+from yolo.share import fsio, manifest
+from yolo.share.errors import YoloError
+from yolo.share.records import Detection, Record
 
 BOX = (1.0, 2.0, 3.0, 4.0)
 RECORD = Record("k", "a.jpg", 1, 1, "d", 10, 20, (Detection(0, 0.5, BOX), Detection(1, 0.4, BOX)))
@@ -16,14 +17,14 @@ RECORD = Record("k", "a.jpg", 1, 1, "d", 10, 20, (Detection(0, 0.5, BOX), Detect
 def run(tmp_path):
     """A run of four images, done on one slot in 20 s and on two slots in 12.5 s."""
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
-    for leg in (run.leg("single"), run.leg("parallel")):
+    for run_pass in (run.get_pass("single"), run.get_pass("parallel")):
         for item in entries:
-            put_record(leg, item)
-    put_job(run.leg("single"), start=1000, end=1020)
-    put_job(run.leg("parallel"), chunk="c00000", start=2000, end=2012.5)
-    put_job(run.leg("parallel"), chunk="c00001", start=2001, end=2011, host="execute2")
+            put_record(run_pass, item)
+    put_job(run.get_pass("single"), start=1000, end=1020)
+    put_job(run.get_pass("parallel"), chunk="c00000", start=2000, end=2012.5)
+    put_job(run.get_pass("parallel"), chunk="c00001", start=2001, end=2011, host="execute2")
     for name in ("single", "parallel"):
-        collect.collect(run, name)
+        merge.collect(run, name)
     return run
 
 
@@ -91,7 +92,7 @@ def test_no_slots_are_refused(run):
 
 def test_legs_that_differ_show_where(run):
     item = next(manifest.read(run.manifest))
-    put_record(run.leg("parallel"), item, detections=())
+    put_record(run.get_pass("parallel"), item, detections=())
     found = compare.compare(run)
     assert found["identical"] is False
     assert found["images_that_differ"] == 1
@@ -108,16 +109,16 @@ def test_legs_that_differ_show_where(run):
 def test_at_most_twenty_differences_are_shown(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(30)])
     for item in entries:
-        put_record(run.leg("single"), item)
-    found = compare.find_differences(run, run.leg("single"), run.leg("parallel"))
+        put_record(run.get_pass("single"), item)
+    found = compare.find_differences(run, run.get_pass("single"), run.get_pass("parallel"))
     assert (found.count, len(found.examples)) == (30, 20)
 
 
 def test_a_leg_that_only_did_the_rest_is_not_comparable(run):
     item = next(manifest.read(run.manifest))
-    put_record(run.leg("parallel"), item, job="p002-c00000")
-    put_job(run.leg("parallel"), "p002", start=3000, end=3001)
-    collect.collect(run, "parallel")
+    put_record(run.get_pass("parallel"), item, job="s002-c00000")
+    put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
+    merge.collect(run, "parallel")
     found = compare.compare(run)
     assert found["comparable"] is False
     assert found["identical"] is True
@@ -126,27 +127,27 @@ def test_a_leg_that_only_did_the_rest_is_not_comparable(run):
 def test_legs_without_times_have_no_speed_up(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     for name in ("single", "parallel"):
-        collect.collect(run, name)
+        merge.collect(run, name)
     found = compare.compare(run)
     assert (found["speed_up"], found["efficiency"], found["identical"]) == (None, None, False)
 
 
 def test_a_leg_that_was_not_collected_is_named(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
-    collect.collect(run, "single")
-    with pytest.raises(YoloError, match="the parallel leg was not collected"):
+    merge.collect(run, "single")
+    with pytest.raises(YoloError, match="the parallel pass was not collected"):
         compare.compare(run)
 
 
 def test_damaged_figures_are_named(run):
-    run.leg("single").metrics_json.write_text("{}")
-    with pytest.raises(YoloError, match="the single leg's figures are damaged"):
+    run.get_pass("single").metrics_json.write_text("{}")
+    with pytest.raises(YoloError, match="the single pass's figures are damaged"):
         compare.compare(run)
 
 
 def test_hosts_of_one_processor_are_set_against_the_single_leg(run):
     host = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["host"]
-    assert host["basis"] == "single leg"
+    assert host["basis"] == "single pass"
     assert host["hosts"] == 2
     assert (host["images_per_second"], host["speed_up"], host["efficiency"]) == (0.2, 1.6, 0.8)
 
@@ -157,17 +158,17 @@ def test_a_host_of_the_pool_that_did_nothing_counts(run):
 
 
 def test_hosts_of_more_processors_are_measured_in_the_parallel_leg(run):
-    leg = run.leg("parallel")
-    put_job(leg, chunk="c00002", slot="slot1_2", start=2000, end=2010)
-    put_job(leg, chunk="c00003", slot="slot1_2", start=2000, end=2012.5, host="execute2")
-    collect.collect(run, "parallel")
+    run_pass = run.get_pass("parallel")
+    put_job(run_pass, chunk="c00002", slot="slot1_2", start=2000, end=2010)
+    put_job(run_pass, chunk="c00003", slot="slot1_2", start=2000, end=2012.5, host="execute2")
+    merge.collect(run, "parallel")
     host = compare.compare(run, slots=4, cpus={"execute1": 2, "execute2": 2})["host"]
-    assert host["basis"] == "parallel leg"
+    assert host["basis"] == "parallel pass"
     assert [(row["slots"], row["used_cpus"], row["images"], row["seconds"]) for row in host["by_host"]] == [
         (2, 2, 8, 12.5), (2, 2, 8, 12.5),
     ]  # fmt: skip
     assert host["images_per_second"] == 0.64
-    # The leg's images/s are of its records: four, in this pretended run.
+    # The pass's images/s are of its records: four, in this pretended run.
     assert host["speed_up"] == 0.5
 
 
@@ -192,7 +193,7 @@ def test_what_is_predicted_follows_from_the_two_legs(run):
 
 
 def test_fixed_costs_are_in_the_prediction(run):
-    collect.collect(run, "parallel", submitted=1990, stage_seconds=20)
+    merge.collect(run, "parallel", submitted=1990, stage_seconds=20)
     found = compare.compare(run, slots=2)["amdahl"]
     fixed = found["fixed_seconds"]
     assert (fixed["stage"], fixed["submit_to_start"]) == (20, 10)
@@ -202,10 +203,10 @@ def test_fixed_costs_are_in_the_prediction(run):
 
 
 def test_nothing_is_predicted_from_legs_that_do_not_compare(run):
-    put_job(run.leg("parallel"), "p002", start=3000, end=3001)
-    collect.collect(run, "parallel")
+    put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
+    merge.collect(run, "parallel")
     found = compare.compare(run)["amdahl"]
-    assert (found["predictions"], found["why"]) == ([], "the legs did not do the same images")
+    assert (found["predictions"], found["why"]) == ([], "the passes did not do the same images")
 
 
 @pytest.mark.parametrize("text", ["execute1", "=2", "execute1=0", "execute1=two", "execute1=²"])

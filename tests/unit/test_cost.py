@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from yolo import cost
-from yolo.errors import YoloError
+from yolo.results import cost
+from yolo.share.errors import YoloError
 
 HOSTS = {
     "source": "roles/ec2/files/prices.yml",

@@ -18,8 +18,8 @@ import openvino as ov
 import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, ops, prepared
 from make_run import SETTINGS
-from yolo import contents, detect, draw, fsio, model, nms
-from yolo.detect import (
+from yolo.detector import detect
+from yolo.detector.detect import (
     Budget,
     CrashNotes,
     Detector,
@@ -31,11 +31,14 @@ from yolo.detect import (
     find_slot,
     to_detections,
 )
-from yolo.errors import BadImage, YoloError
-from yolo.journal import Journal, read_records
-from yolo.layout import Leg, Run, Share, image_key
-from yolo.model import EmbeddedNms, load_engine, load_info
-from yolo.records import Detection, Entry, JobReport, Progress, Record, label_text, settings_digest
+from yolo.model import model
+from yolo.model.model import EmbeddedNms, load_engine, load_info
+from yolo.share import contents, fsio
+from yolo.share.errors import BadImage, YoloError
+from yolo.share.journal import Journal, read_records
+from yolo.share.layout import Pass, Run, Share, image_key
+from yolo.share.records import Detection, Entry, JobReport, Progress, Record, label_text, settings_digest
+from yolo.vision import draw, nms
 
 RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
 Box = tuple[int, int, int, int]
@@ -65,12 +68,12 @@ class Job:
         settings: Changes to the run's settings.
     """
 
-    plan, chunk = "p001", "c00000"
+    submission, chunk = "s001", "c00000"
 
     def __init__(self, root: Path, files: dict[str, bytes], **settings: Any) -> None:
         share = Share(root)
         self.run: Run = share.run("r1")
-        self.leg: Leg = self.run.leg("parallel")
+        self.run_pass: Pass = self.run.get_pass("parallel")
         self.inputs = share.input("in")
         self.model = share.weights(SETTINGS["weights_id"]).model
         prepared(colour_model(), self.model)
@@ -91,33 +94,33 @@ class Job:
 
     def write_chunk(self) -> None:
         lines = "".join(entry.to_json() + "\n" for entry in self.entries)
-        fsio.write_text(self.leg.chunk(self.plan, self.chunk), lines)
+        fsio.write_text(self.run_pass.chunk(self.submission, self.chunk), lines)
 
     @property
     def arguments(self) -> list[str]:
-        return ["--run-dir", str(self.run.root), "--leg", "parallel", "--chunk", f"{self.plan}/{self.chunk}"]
+        return ["--run-dir", str(self.run.root), "--pass", "parallel", "--chunk", f"{self.submission}/{self.chunk}"]
 
     def work(self) -> int:
         return detect.main(self.arguments)
 
     def record(self, path: str) -> Record:
-        (record,) = read_records(self.leg, [image_key(path)])
+        (record,) = read_records(self.run_pass, [image_key(path)])
         assert record is not None, f"no record of {path}"
         return record
 
     @property
     def report(self) -> JobReport:
-        return JobReport.from_json(self.leg.job(self.plan, self.chunk).read_bytes())
+        return JobReport.from_json(self.run_pass.job(self.submission, self.chunk).read_bytes())
 
     @property
     def progress(self) -> Progress:
-        return Progress.from_json(self.leg.progress(self.plan, self.chunk).read_bytes())
+        return Progress.from_json(self.run_pass.progress(self.submission, self.chunk).read_bytes())
 
     def state(self) -> dict[str, tuple[int, int]]:
         """Inode and time of change of every record and result: a rename changes the inode."""
-        folders = (self.leg.records_dir, self.leg.images_dir, self.leg.labels_dir)
+        folders = (self.run_pass.records_dir, self.run_pass.images_dir, self.run_pass.labels_dir)
         files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
-        return {str(p.relative_to(self.leg.root)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in files}
+        return {str(p.relative_to(self.run_pass.root)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in files}
 
 
 def found(record: Record) -> list[tuple[int, list[int]]]:
@@ -265,21 +268,22 @@ def test_a_job_leaves_a_record_a_label_file_and_a_picture_for_each_image(tmp_pat
     assert (record.key, record.path, record.size) == (entry.key, "a.png", entry.size)
     assert (record.size, record.mtime_ns) == (entry.size, entry.mtime_ns)
     assert record.settings_digest == settings_digest(job.settings)
-    assert (record.job, record.host) == ("p001-c00000", os.uname().nodename)
+    assert (record.job, record.host) == ("s001-c00000", os.uname().nodename)
     assert list(record.times) == ["read_ms", "infer_ms", "draw_ms", "write_ms"]
     assert all(value > 0 for value in record.times.values())
     assert (
-        job.leg.label("a.png.txt").read_text() == "0 0.375 0.333333 0.25 0.333333 0.75\n2 0.75 0.666667 0.25 0.5 0.75\n"
+        job.run_pass.label("a.png.txt").read_text()
+        == "0 0.375 0.333333 0.25 0.333333 0.75\n2 0.75 0.666667 0.25 0.5 0.75\n"
     )
-    annotated = cv2.imread(str(job.leg.image("a.png")))
+    annotated = cv2.imread(str(job.run_pass.image("a.png")))
     expected = draw.draw(
         PHOTO.copy(), np.float32([box for _, box in PHOTO_FOUND]), np.float32([SCORE] * 2), np.array([0, 2]), COLOURS
     )
     np.testing.assert_array_equal(annotated, expected)
     other = job.record("street 1/Fußgänger.PNG")
     assert (found(other), other.width, other.height) == ([(1, [10, 30, 60, 90])], 160, 320)
-    assert cv2.imread(str(job.leg.image("street 1/Fußgänger.PNG"))).shape == (320, 160, 3)
-    assert capsys.readouterr().out.startswith("p001-c00000: 2 images, 0 failed, ")
+    assert cv2.imread(str(job.run_pass.image("street 1/Fußgänger.PNG"))).shape == (320, 160, 3)
+    assert capsys.readouterr().out.startswith("s001-c00000: 2 images, 0 failed, ")
 
 
 def test_nothing_found_is_a_result_too(tmp_path):
@@ -287,8 +291,8 @@ def test_nothing_found_is_a_result_too(tmp_path):
     assert job.work() == 0
     assert job.record("a.png").detections == ()
     assert job.record("a.png").error is None
-    assert job.leg.label("a.png.txt").read_text() == ""
-    np.testing.assert_array_equal(cv2.imread(str(job.leg.image("a.png"))), picture(50, 50))
+    assert job.run_pass.label("a.png.txt").read_text() == ""
+    np.testing.assert_array_equal(cv2.imread(str(job.run_pass.image("a.png"))), picture(50, 50))
 
 
 def test_a_job_reports_itself_and_its_progress(tmp_path):
@@ -296,7 +300,7 @@ def test_a_job_reports_itself_and_its_progress(tmp_path):
     job = Job(tmp_path, {"a.png": png(PHOTO), "b.png": b"no picture", "c.png": png(PHOTO)}, threads=1)
     assert job.work() == 0
     report, progress = job.report, job.progress
-    assert (report.plan, report.chunk, report.images, report.failed) == ("p001", "c00000", 3, 1)
+    assert (report.submission, report.chunk, report.images, report.failed) == ("s001", "c00000", 3, 1)
     assert (report.threads, report.cpus) == (1, len(os.sched_getaffinity(0)))
     assert list(report.seconds) == ["start", "read", "infer", "draw", "write"]
     assert start - report.start < report.seconds["start"] < report.end - report.start
@@ -313,7 +317,7 @@ def test_a_job_reports_itself_and_its_progress(tmp_path):
 def test_pictures_are_not_drawn_where_nobody_wants_them(tmp_path):
     job = Job(tmp_path, {"a.png": png(PHOTO)}, save_images=False)
     assert job.work() == 0
-    assert not job.leg.images_dir.exists()
+    assert not job.run_pass.images_dir.exists()
     assert found(job.record("a.png")) == PHOTO_FOUND
     assert list(job.record("a.png").times) == ["read_ms", "infer_ms", "write_ms"]
 
@@ -337,8 +341,8 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_done(tmp_path,
         record = job.record(name)
         assert record.error.startswith(reason)
         assert (record.detections, record.width) == ((), 0)
-        assert not job.leg.image(name).exists()
-        assert not job.leg.label(f"{name}.txt").exists()
+        assert not job.run_pass.image(name).exists()
+        assert not job.run_pass.label(f"{name}.txt").exists()
     assert found(job.record("a.png")) == found(job.record("z.png")) == PHOTO_FOUND
     assert (job.report.images, job.report.failed) == (7, 5)
 
@@ -385,8 +389,8 @@ def test_a_bug_is_not_taken_for_a_bad_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(detect, "letterbox", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         job.work()
-    assert not job.leg.records_dir.exists()
-    assert not job.leg.job("p001", "c00000").exists()
+    assert not job.run_pass.records_dir.exists()
+    assert not job.run_pass.job("s001", "c00000").exists()
 
 
 def test_limits_of_the_model_itself_are_said_once(tmp_path, capfd):
@@ -414,7 +418,7 @@ def test_a_second_attempt_does_nothing_again(tmp_path):
 
 def rewrite(job: Job, change: Callable[[str], str]) -> None:
     """Change the record of a.png where it stands; its journal keeps its date."""
-    path = job.leg.records(job.plan, job.chunk, 1)
+    path = job.run_pass.records(job.submission, job.chunk, 1)
     dates = path.stat().st_atime_ns, path.stat().st_mtime_ns
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(change(line) if '"path":"a.png"' in line else line for line in lines))
@@ -455,7 +459,7 @@ def test_what_has_no_good_record_is_done_again_and_nothing_else(tmp_path, spoil)
     spoil(job)
     assert job.work() == 0
     after = job.state()
-    expected = {"records/p001-c00000-2.jsonl", "images/a.png", "labels/a.png.txt"}
+    expected = {"records/s001-c00000-2.jsonl", "images/a.png", "labels/a.png.txt"}
     assert {name for name in after if after[name] != before.get(name)} == expected
     record, entry = job.record("a.png"), job.entries[1]
     assert (record.error, record.size, record.mtime_ns) == (None, entry.size, entry.mtime_ns)
@@ -470,8 +474,8 @@ def test_a_good_image_that_became_bad_leaves_no_old_results(tmp_path):
     job.write_chunk()
     assert job.work() == 0
     assert job.record("a.png").error == "not an image: text"
-    assert not job.leg.image("a.png").exists()
-    assert not job.leg.label("a.png.txt").exists()
+    assert not job.run_pass.image("a.png").exists()
+    assert not job.run_pass.label("a.png.txt").exists()
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -482,9 +486,9 @@ def test_results_appear_whole_and_the_record_last(tmp_path, monkeypatch):
     renames = []
     replace_file = os.replace
 
-    def look(temp, path):
+    def poll(temp, path):
         # The temporary file is whole, beside its place and not yet there.
-        renames.append((str(Path(path).relative_to(job.leg.root)), Path(temp).parent == Path(path).parent))
+        renames.append((str(Path(path).relative_to(job.run_pass.root)), Path(temp).parent == Path(path).parent))
         assert Path(temp).name.startswith(".tmp-")
         assert Path(temp).stat().st_size > 0
         replace_file(temp, path)
@@ -496,13 +500,13 @@ def test_results_appear_whole_and_the_record_last(tmp_path, monkeypatch):
         recorded.append({name for name, _ in renames if not name.startswith("progress/")})
         add(journal, record)
 
-    monkeypatch.setattr(os, "replace", look)
+    monkeypatch.setattr(os, "replace", poll)
     monkeypatch.setattr(Journal, "add", look_back)
     assert job.work() == 0
     done = [name for name, beside in renames if beside and not name.startswith("progress/")]
-    assert done == ["images/b/a.png", "labels/b/a.png.txt", "jobs/p001-c00000.json"]
+    assert done == ["images/b/a.png", "labels/b/a.png.txt", "jobs/s001-c00000.json"]
     assert recorded == [set(done[:2])]
-    assert list(job.leg.root.rglob(".tmp-*")) == []
+    assert list(job.run_pass.root.rglob(".tmp-*")) == []
 
 
 def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch):
@@ -510,7 +514,7 @@ def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch
     replace_file = os.replace
 
     def full(temp, path):
-        if Path(path) == job.leg.image("2.png"):
+        if Path(path) == job.run_pass.image("2.png"):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace_file(temp, path)
 
@@ -519,10 +523,10 @@ def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch
         YoloError, match=r"cannot read or write results: No space left on device: .*; free space on the"
     ):
         job.work()
-    assert sorted(p.name for p in job.leg.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
     assert found(job.record("1.png")) == PHOTO_FOUND
-    assert list(read_records(job.leg, [image_key("2.png")])) == [None]
-    assert not job.leg.job("p001", "c00000").exists()
+    assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
+    assert not job.run_pass.job("s001", "c00000").exists()
     before = job.state()
     monkeypatch.setattr(os, "replace", replace_file)
     assert job.work() == 0
@@ -545,12 +549,12 @@ def test_a_share_that_fills_up_in_the_journal_stops_the_job_and_keeps_what_is_wh
     with pytest.raises(YoloError, match=r"No space left on device: .*; free space on the"):
         job.work()
     assert found(job.record("1.png")) == PHOTO_FOUND
-    assert list(read_records(job.leg, [image_key("2.png")])) == [None]
-    assert not job.leg.job("p001", "c00000").exists()
+    assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
+    assert not job.run_pass.job("s001", "c00000").exists()
     monkeypatch.setattr(os, "write", write)
     assert job.work() == 0
     assert [found(job.record(f"{i}.png")) for i in range(5)] == [PHOTO_FOUND] * 5
-    assert len(list(job.leg.records_dir.iterdir())) == 2
+    assert len(list(job.run_pass.records_dir.iterdir())) == 2
 
 
 def test_a_share_that_is_gone_stops_the_job(tmp_path, monkeypatch):
@@ -573,7 +577,7 @@ def test_a_name_that_grows_too_long_fails_its_image_only(tmp_path):
     assert job.work() == 0
     assert job.record(name).error == "its results cannot be written: File name too long"
     assert job.record(name).detections == ()
-    assert not job.leg.image(name).exists()
+    assert not job.run_pass.image(name).exists()
     assert found(job.record("b.png")) == PHOTO_FOUND
     assert job.report.failed == 1
 
@@ -594,13 +598,13 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
     monkeypatch.setattr(detect, "find", stopped)
     assert job.work() == 143
     assert signal.getsignal(signal.SIGTERM) == before
-    assert sorted(p.name for p in job.leg.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert (job.progress.done, job.progress.total) == (2, 4)
     assert "stopped by SIGTERM after 2 of 4 images" in capfd.readouterr().err
-    assert not job.leg.job("p001", "c00000").exists()
+    assert not job.run_pass.job("s001", "c00000").exists()
     # It was no crash.
-    assert not (job.leg.root / "inflight" / "p001-c00000").exists()
+    assert not (job.run_pass.root / "inflight" / "s001-c00000").exists()
     monkeypatch.setattr(detect, "find", find)
     assert job.work() == 0
     assert job.report.images == 4
@@ -608,7 +612,7 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
 
 CRASH = """
 import os, sys
-from yolo import detect
+from yolo.detector import detect
 step = getattr(detect, os.environ["STEP"])
 def crash(item, *rest):
     if item.entry.path == "1.png" and item.record.error is None:
@@ -622,7 +626,7 @@ sys.exit(detect.main(sys.argv[1:]))
 @pytest.mark.parametrize("step", ["read", "find", "finish"])
 def test_an_image_that_kills_the_process_twice_is_given_up_and_the_others_are_done(tmp_path, step):
     job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(3)})
-    environment = os.environ | {"PYTHONPATH": str(Path(detect.__file__).parents[1]), "STEP": step}
+    environment = os.environ | {"PYTHONPATH": str(Path(detect.__file__).parents[2]), "STEP": step}
     codes = [
         subprocess.run([sys.executable, "-c", CRASH, *job.arguments], env=environment, check=False).returncode
         for _ in range(3)
@@ -631,7 +635,7 @@ def test_an_image_that_kills_the_process_twice_is_given_up_and_the_others_are_do
     assert job.record("1.png").error.startswith("crashed the detector 2 times: the process died while this file was in")
     assert found(job.record("0.png")) == found(job.record("2.png")) == PHOTO_FOUND
     assert job.report.failed == 1
-    assert not (job.leg.root / "inflight" / "p001-c00000").exists()
+    assert not (job.run_pass.root / "inflight" / "s001-c00000").exists()
 
 
 KEYS = [f"{i:016x}" for i in range(4)]
@@ -648,7 +652,7 @@ def crash(path: Path, *keys: str) -> None:
 
 
 def test_of_a_crash_the_image_in_work_is_remembered(tmp_path):
-    path = tmp_path / "inflight" / "p001-c00000"
+    path = tmp_path / "inflight" / "s001-c00000"
     crash(path, KEYS[0], KEYS[1])
     assert path.read_text() == f"{KEYS[1]}\n"
     crash(path, KEYS[2])
@@ -802,7 +806,7 @@ def test_a_writer_that_fails_does_not_leave_the_reader_waiting(tmp_path, monkeyp
 
     def work():
         with pytest.raises(ZeroDivisionError):
-            detect.work_through(items, steps, lambda _: None, lambda: False)
+            detect.run_pipeline(items, steps, lambda _: None, lambda: False)
         errors.append("raised")
 
     notes = CrashNotes(tmp_path / "notes")
@@ -996,21 +1000,21 @@ def test_settings_that_are_left_out_have_defaults():
 
 
 @pytest.mark.parametrize(
-    "text", ["p001/c00003", "/share/runs/r/parallel/chunks/p001/c00003.jsonl", "p001/c00003.jsonl"]
+    "text", ["s001/c00003", "/share/runs/r/parallel/chunks/s001/c00003.jsonl", "s001/c00003.jsonl"]
 )
 def test_a_chunk_by_name_or_by_file(text):
-    assert detect.parse_chunk(text) == ("p001", "c00003")
+    assert detect.parse_chunk(text) == ("s001", "c00003")
 
 
-@pytest.mark.parametrize("text", ["", "c00003", "p1/c00003", "p001/c3", "p001/c00003.txt", "p001/c00003/"])
+@pytest.mark.parametrize("text", ["", "c00003", "p1/c00003", "s001/c3", "s001/c00003.txt", "s001/c00003/"])
 def test_what_is_no_chunk(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected plan/chunk"):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected submission/chunk"):
         detect.parse_chunk(text)
 
 
 def test_a_chunk_that_is_missing_or_damaged(tmp_path):
     job = Job(tmp_path, {"a.png": png(PHOTO)})
-    path = job.leg.chunk("p001", "c00000")
+    path = job.run_pass.chunk("s001", "c00000")
     path.write_text('{"index": 0')
     with pytest.raises(YoloError, match=r"the chunk is damaged: .*c00000\.jsonl"):
         job.work()
@@ -1028,12 +1032,13 @@ def test_a_model_that_is_missing_says_what_to_do(tmp_path):
 
 def test_threads_on_the_command_line(tmp_path):
     with pytest.raises(YoloError, match="threads out of range: -1"):
-        detect.main(["--run-dir", str(tmp_path), "--leg", "single", "--chunk", "p001/c00000", "--threads", "-1"])
+        detect.main(["--run-dir", str(tmp_path), "--pass", "single", "--chunk", "s001/c00000", "--threads", "-1"])
 
 
 def test_a_job_starts_without_torch_and_ultralytics(tmp_path):
-    code = "import sys, yolo.detect; print(sorted({'torch', 'ultralytics', 'yaml', 'yolo.prepare'} & set(sys.modules)))"
-    environment = {"PYTHONPATH": str(Path(detect.__file__).parents[1]), "HOME": str(tmp_path)}
+    names = ["torch", "ultralytics", "yaml", "yolo.model.prepare"]
+    code = f"import sys, yolo.detector.detect; print(sorted(set({names}) & set(sys.modules)))"
+    environment = {"PYTHONPATH": str(Path(detect.__file__).parents[2]), "HOME": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

@@ -1,8 +1,8 @@
 import cv2
 import numpy as np
 import pytest
-from yolo.draw import EncodeError, ascii_name, colour, draw, encode, line_width, text_colour
-from yolo.layout import IMAGE_SUFFIXES
+from yolo.share.layout import IMAGE_SUFFIXES
+from yolo.vision.draw import EncodeError, ascii_name, colour, draw, encode, line_width, text_colour
 
 GREY = 90
 NAMES = ("person", "Fußgänger", "歩行者", "a name much longer than a small picture is wide")

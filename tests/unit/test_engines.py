@@ -10,17 +10,18 @@ import onnxruntime
 import pytest
 from compare_predictions import compare
 from make_model import colour_model, constant_model, onnx_model, prepared
-from yolo import model, nms
-from yolo.detect import Detector, Settings, to_detections
-from yolo.engine_onnxruntime import OnnxRuntimeEngine, session_options
-from yolo.errors import YoloError
-from yolo.forms import check_answer, check_kind, engines_for, make_form
-from yolo.images import read_image
-from yolo.layout import Weights
-from yolo.letterbox import letterbox, scale_boxes, to_tensor
-from yolo.model import check_precision, load_engine, load_info
-from yolo.prepare import prepare
-from yolo.weights import DEMO
+from yolo.detector.detect import Detector, Settings, to_detections
+from yolo.model import model
+from yolo.model.engine_onnxruntime import OnnxRuntimeEngine, session_options
+from yolo.model.export_formats import check_answer, check_kind, engines_for, export_for
+from yolo.model.model import check_precision, load_engine, load_info
+from yolo.model.prepare import prepare
+from yolo.request.weights import DEMO
+from yolo.share.errors import YoloError
+from yolo.share.layout import Weights
+from yolo.vision import nms
+from yolo.vision.decode import read_image
+from yolo.vision.letterbox import letterbox, scale_boxes, to_tensor
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared"
@@ -40,7 +41,7 @@ def staged(root: Path, data: bytes, name: str = "best.onnx") -> Weights:
 
 def forms(weights: Weights, kind: str, engines: tuple[str, ...]) -> dict[str, Path]:
     info = prepare(weights.source, kind, 0, weights.model)
-    return {engine: make_form(engine, weights.source, kind, weights, info) for engine in engines}
+    return {engine: export_for(engine, weights.source, kind, weights, info) for engine in engines}
 
 
 def needed(*folders: Path) -> None:

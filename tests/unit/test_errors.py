@@ -2,7 +2,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from yolo.errors import YoloError, from_os_error, one_line, run_cli
+from yolo.share.errors import YoloError, from_os_error, one_line, run_cli
 
 
 def test_a_message_says_what_value_expected_and_remedy_in_one_line():

@@ -2,7 +2,7 @@ import errno
 import os
 
 import pytest
-from yolo import fsio
+from yolo.share import fsio
 
 
 def listing(folder):

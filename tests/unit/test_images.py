@@ -6,9 +6,9 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from yolo.errors import BadImage
-from yolo.images import decode_image, read_file, read_image
-from yolo.sniff import describe_bytes
+from yolo.share.errors import BadImage
+from yolo.share.file_kind import describe_bytes
+from yolo.vision.decode import decode_image, read_file, read_image
 
 HEIGHT, WIDTH = 40, 60
 LOSSLESS = (".png", ".bmp", ".tif", ".webp")

@@ -3,10 +3,10 @@ import time
 
 import pytest
 from make_run import entry, make_run, put_record
-from yolo import journal
-from yolo.journal import Journal, journals, read_records
-from yolo.layout import Leg
-from yolo.records import Record
+from yolo.share import journal
+from yolo.share.journal import Journal, journals, read_records
+from yolo.share.layout import Pass
+from yolo.share.records import Record
 
 
 def record(index: int, **changes: object) -> Record:
@@ -19,87 +19,87 @@ def keys(*indices: int) -> list[str]:
 
 
 def test_what_is_added_is_read_back(tmp_path):
-    leg = Leg(tmp_path)
-    with Journal(leg, "p001", "c00000") as attempt:
+    run_pass = Pass(tmp_path)
+    with Journal(run_pass, "s001", "c00000") as attempt:
         attempt.add(record(0))
         attempt.add(record(1, path="\udce9\n\u2028.jpg"))
         # While the job is at work, too.
-        assert list(read_records(leg, keys(1, 2, 0))) == [record(1, path="\udce9\n\u2028.jpg"), None, record(0)]
+        assert list(read_records(run_pass, keys(1, 2, 0))) == [record(1, path="\udce9\n\u2028.jpg"), None, record(0)]
 
 
 def test_an_attempt_that_does_nothing_leaves_nothing(tmp_path):
-    with Journal(Leg(tmp_path), "p001", "c00000"):
+    with Journal(Pass(tmp_path), "s001", "c00000"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_each_attempt_has_a_journal_of_its_own_also_at_the_same_time(tmp_path):
-    leg = Leg(tmp_path)
-    lost, second = Journal(leg, "p001", "c00000"), Journal(leg, "p001", "c00000")
+    run_pass = Pass(tmp_path)
+    lost, second = Journal(run_pass, "s001", "c00000"), Journal(run_pass, "s001", "c00000")
     with lost, second:
         second.add(record(0, error="second"))
         lost.add(record(0, error="lost"))
-    assert [path.name for path in journals(leg)] == ["p001-c00000-1.jsonl", "p001-c00000-2.jsonl"]
-    assert Journal(leg, "p001", "c00000").earlier == journals(leg)
-    assert Journal(leg, "p001", "c00001").earlier == []
+    assert [path.name for path in journals(run_pass)] == ["s001-c00000-1.jsonl", "s001-c00000-2.jsonl"]
+    assert Journal(run_pass, "s001", "c00000").earlier == journals(run_pass)
+    assert Journal(run_pass, "s001", "c00001").earlier == []
 
 
 @pytest.mark.parametrize(
     "names",
     [
-        ("p001-c00009", "p002-c00000"),
-        ("p999-c00000", "p1000-c00000"),
-        ("p001-c99999", "p001-c100000"),
-        ("p001-c00000", "p001-c00000"),
+        ("s001-c00009", "s002-c00000"),
+        ("s999-c00000", "s1000-c00000"),
+        ("s001-c99999", "s001-c100000"),
+        ("s001-c00000", "s001-c00000"),
     ],
 )
 def test_the_newest_record_counts(tmp_path, names):
-    leg = Leg(tmp_path)
+    run_pass = Pass(tmp_path)
     for error, name in zip(("old", "new"), names, strict=True):
-        with Journal(leg, *name.split("-")) as attempt:
+        with Journal(run_pass, *name.split("-")) as attempt:
             attempt.add(record(0, error=error))
-    assert [found.error for found in read_records(leg, keys(0))] == ["new"]
+    assert [found.error for found in read_records(run_pass, keys(0))] == ["new"]
 
 
 def test_the_eleventh_attempt_is_newer_than_the_second(tmp_path):
-    leg = Leg(tmp_path)
+    run_pass = Pass(tmp_path)
     for number in range(11):
-        with Journal(leg, "p001", "c00000") as attempt:
+        with Journal(run_pass, "s001", "c00000") as attempt:
             attempt.add(record(0, error=str(number)))
-    assert [found.error for found in read_records(leg, keys(0))] == ["10"]
+    assert [found.error for found in read_records(run_pass, keys(0))] == ["10"]
 
 
 def test_many_records_come_in_the_order_they_are_asked_for(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(600)])
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     for item in entries[::2]:
-        put_record(leg, item, job=f"p001-c{item.index % 7:05d}")
-    found = list(read_records(leg, (e.key for e in entries)))
+        put_record(run_pass, item, job=f"s001-c{item.index % 7:05d}")
+    found = list(read_records(run_pass, (e.key for e in entries)))
     assert [r and r.path for r in found] == [e.path if e.index % 2 == 0 else None for e in entries]
 
 
 @pytest.mark.parametrize("end", [1, 30, 150, -2])
 def test_a_line_that_is_cut_short_is_no_record(tmp_path, end):
-    leg = Leg(tmp_path)
-    with Journal(leg, "p001", "c00000") as attempt:
+    run_pass = Pass(tmp_path)
+    with Journal(run_pass, "s001", "c00000") as attempt:
         attempt.add(record(0))
         attempt.add(record(1))
-    (path,) = journals(leg)
+    (path,) = journals(run_pass)
     first, second = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(first + second[:end])
-    assert list(read_records(leg, keys(0, 1))) == [record(0), None]
+    assert list(read_records(run_pass, keys(0, 1))) == [record(0), None]
 
 
 def test_a_block_of_zeros_is_no_record_and_spoils_no_other(tmp_path):
-    leg = Leg(tmp_path)
-    with Journal(leg, "p001", "c00000") as attempt:
+    run_pass = Pass(tmp_path)
+    with Journal(run_pass, "s001", "c00000") as attempt:
         for index in range(3):
             attempt.add(record(index))
-    (path,) = journals(leg)
+    (path,) = journals(run_pass)
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1][:50] + bytes(20) + lines[1][70:]
     path.write_bytes(b"".join(lines))
-    assert list(read_records(leg, keys(0, 1, 2))) == [record(0), None, record(2)]
+    assert list(read_records(run_pass, keys(0, 1, 2))) == [record(0), None, record(2)]
 
 
 def test_the_share_has_the_records_of_a_second_ago(tmp_path, monkeypatch):
@@ -107,7 +107,7 @@ def test_the_share_has_the_records_of_a_second_ago(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: flushed.append(os.fstat(file).st_size))
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with Journal(Leg(tmp_path), "p001", "c00000") as attempt:
+    with Journal(Pass(tmp_path), "s001", "c00000") as attempt:
         for step in (0.0, 0.5, journal.FLUSH_SECONDS, 0.1):
             clock[0] += step
             attempt.add(record(0))
@@ -117,12 +117,12 @@ def test_the_share_has_the_records_of_a_second_ago(tmp_path, monkeypatch):
 
 
 def test_no_records_at_all(tmp_path):
-    assert journals(Leg(tmp_path)) == []
-    assert list(read_records(Leg(tmp_path), keys(0, 1))) == [None, None]
+    assert journals(Pass(tmp_path)) == []
+    assert list(read_records(Pass(tmp_path), keys(0, 1))) == [None, None]
 
 
 def test_a_journal_that_cannot_be_read_is_an_error(tmp_path):
-    leg = Leg(tmp_path)
-    leg.records("p001", "c00000", 1).mkdir(parents=True)
+    run_pass = Pass(tmp_path)
+    run_pass.records("s001", "c00000", 1).mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
-        list(read_records(leg, keys(0)))
+        list(read_records(run_pass, keys(0)))

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from yolo.latency import Latencies, percentiles
+from yolo.results.latency import Latencies, percentiles
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 100, 1001])

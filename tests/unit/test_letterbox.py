@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from yolo.letterbox import PADDING, Fit, fit, letterbox, round_size, scale_boxes, to_tensor
+from yolo.vision.letterbox import PADDING, Fit, fit, letterbox, round_size, scale_boxes, to_tensor
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ from yolo.letterbox import PADDING, Fit, fit, letterbox, round_size, scale_boxes
     ],
 )
 def test_the_plan_against_values_worked_out_by_hand(shape, size, rectangular, expected):
-    plan = fit(shape, size, rectangular=rectangular)
-    assert plan == expected
+    submission = fit(shape, size, rectangular=rectangular)
+    assert submission == expected
     if not rectangular:
-        assert plan.shape == size
+        assert submission.shape == size
 
 
 @pytest.mark.parametrize("stride", [32, 64])
@@ -114,13 +114,13 @@ def test_boxes_find_back_to_where_they_came_from_in_pictures_of_any_shape(rectan
     random = np.random.default_rng(1)
     for _ in range(200):
         height, width = (int(side) for side in random.integers(1, 2000, 2))
-        plan = fit((height, width), (640, 640), rectangular=rectangular)
+        submission = fit((height, width), (640, 640), rectangular=rectangular)
         box = np.float32([0.1 * width, 0.2 * height, 0.9 * width, height])
-        across, down = plan.resized[1] / width, plan.resized[0] / height
-        there = box * np.float32([across, down] * 2) + np.float32([plan.left, plan.top] * 2)
+        across, down = submission.resized[1] / width, submission.resized[0] / height
+        there = box * np.float32([across, down] * 2) + np.float32([submission.left, submission.top] * 2)
         # Like ultralytics it knows the input's shape only, from which the scale may be off by one pixel's worth.
         tolerance = 1 / min(across, down) if rectangular else 0.02
-        np.testing.assert_allclose(scale_boxes(there[None], plan.shape, (height, width))[0], box, atol=tolerance)
+        np.testing.assert_allclose(scale_boxes(there[None], submission.shape, (height, width))[0], box, atol=tolerance)
 
 
 @pytest.mark.parametrize(

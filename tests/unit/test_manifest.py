@@ -1,12 +1,10 @@
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from yolo import manifest
-from yolo.errors import YoloError
+from yolo.request import listing
+from yolo.share import manifest
+from yolo.share.errors import YoloError
 
 JPEG = b"\xff\xd8\xff\xe0 begins like a JPEG"
 
@@ -20,15 +18,15 @@ def put(folder, name, data=JPEG):
 
 
 def paths(folder):
-    return [entry.path for entry in manifest.build(folder).entries]
+    return [entry.path for entry in listing.build(folder).entries]
 
 
 def labels(folder):
-    return {entry.path: entry.label for entry in manifest.build(folder).entries}
+    return {entry.path: entry.label for entry in listing.build(folder).entries}
 
 
 def reasons(folder):
-    return {entry.path: entry.skip for entry in manifest.build(folder).entries}
+    return {entry.path: entry.skip for entry in listing.build(folder).entries}
 
 
 def test_any_name_is_listed_and_can_be_opened_again(tmp_path):
@@ -45,7 +43,7 @@ def test_any_name_is_listed_and_can_be_opened_again(tmp_path):
     ]
     for name in names:
         put(tmp_path, name)
-    found = manifest.build(tmp_path)
+    found = listing.build(tmp_path)
     assert [manifest.encode(e.path) for e in found.entries] == sorted(names)
     assert [e.index for e in found.entries] == list(range(len(names)))
     assert len({e.key for e in found.entries}) == len(names)
@@ -56,8 +54,8 @@ def test_any_name_is_listed_and_can_be_opened_again(tmp_path):
 def test_the_file_reads_back(tmp_path):
     put(tmp_path / "in", b"caf\xe9\n.jpg")
     put(tmp_path / "in", "a.txt")
-    found = manifest.build(tmp_path / "in")
-    manifest.write(found, tmp_path / "m.jsonl")
+    found = listing.build(tmp_path / "in")
+    manifest.write(found.entries, tmp_path / "m.jsonl")
     assert tuple(manifest.read(tmp_path / "m.jsonl")) == found.entries
 
 
@@ -95,7 +93,7 @@ def test_hidden_files_and_folders_and_leavings_are_ignored_and_counted(tmp_path)
     put(tmp_path, "__MACOSX/a.jpg")
     put(tmp_path, "sub/Thumbs.db")
     put(tmp_path, "sub/a.jpg")
-    found = manifest.build(tmp_path)
+    found = listing.build(tmp_path)
     assert [e.path for e in found.entries] == ["sub/a.jpg"]
     assert found.ignored == 4
 
@@ -107,7 +105,7 @@ def test_links_to_files_are_followed_and_links_to_folders_are_named(tmp_path):
     (folder / "broken.jpg").symlink_to(tmp_path / "nothing")
     (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
     (folder / "folder").symlink_to(folder / "sub")
-    found = {e.path: e for e in manifest.build(folder).entries}
+    found = {e.path: e for e in listing.build(folder).entries}
     assert (found["link.jpg"].skip, found["link.jpg"].size) == (None, len(JPEG))
     assert found["broken.jpg"].skip.startswith("broken link")
     assert found["loop.jpg"].skip.startswith("broken link")
@@ -123,14 +121,14 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
     (folder / "x.jpg").symlink_to(tmp_path / "outside" / "a.jpg")
     (folder / "relative.jpg").symlink_to("../in-other/b.jpg")
     (folder / "twice.jpg").symlink_to(folder / "x.jpg")
-    found = {e.path: e for e in manifest.build(folder).entries}
+    found = {e.path: e for e in listing.build(folder).entries}
     for name in ("x.jpg", "relative.jpg", "twice.jpg"):
         assert "link out of the folder: not followed" in found[name].skip
         assert found[name].content is None
     # The folder itself may be reached by a link, and one image that is named by hand may be one.
     (tmp_path / "photos").symlink_to(folder)
-    assert {e.path for e in manifest.build(tmp_path / "photos").images} == {"real.jpg"}
-    assert [e.skip for e in manifest.build_single(folder / "x.jpg").entries] == [None]
+    assert {e.path for e in listing.build(tmp_path / "photos").images} == {"real.jpg"}
+    assert [e.skip for e in listing.build_single(folder / "x.jpg").entries] == [None]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +141,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path):
 )
 def test_what_is_no_image_inside_is_not_sent(tmp_path, data, reason):
     put(tmp_path, "x.jpg", data)
-    (entry,) = manifest.build(tmp_path).entries
+    (entry,) = listing.build(tmp_path).entries
     assert entry.skip.startswith(reason)
     assert entry.content is None
 
@@ -222,11 +220,11 @@ def test_a_label_fits_into_255_bytes(tmp_path):
 
 def test_a_folder_that_is_not_there_is_one_clear_error(tmp_path):
     with pytest.raises(YoloError, match=r"No such file or directory.*nothing; expected a folder"):
-        manifest.build(tmp_path / "nothing")
+        listing.build(tmp_path / "nothing")
 
 
 def test_an_empty_folder_is_an_empty_manifest(tmp_path):
-    found = manifest.build(tmp_path)
+    found = listing.build(tmp_path)
     assert found.entries == ()
     assert found.summary() == {"count": 0, "skipped": 0, "ignored": 0, "bytes": 0}
 
@@ -238,21 +236,3 @@ def test_a_damaged_line_is_named_with_its_number(tmp_path):
     next(lines)
     with pytest.raises(YoloError, match=r"m\.jsonl line 2"):
         next(lines)
-
-
-def test_the_command_prints_a_summary(tmp_path):
-    put(tmp_path / "in", "a.jpg")
-    put(tmp_path / "in", b"caf\xe9.txt")
-    result = subprocess.run(
-        [sys.executable, "-m", "yolo.manifest", tmp_path / "in", "--out", tmp_path / "m.jsonl"],
-        env={"PYTHONPATH": str(Path(manifest.__file__).parent.parent), "LC_ALL": "C"},
-        capture_output=True,
-        check=True,
-    )
-    assert json.loads(result.stdout) == {
-        "manifest": str(tmp_path / "m.jsonl"),
-        "count": 1,
-        "skipped": 1,
-        "ignored": 0,
-        "bytes": len(JPEG),
-    }

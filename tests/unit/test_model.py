@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_model import constant_model, openvino, ops, prepared
-from yolo import model
-from yolo.errors import YoloError
-from yolo.model import EmbeddedNms, ModelInfo, load_engine, load_info, openvino_reason
+from yolo.model import model
+from yolo.model.model import EmbeddedNms, ModelInfo, load_engine, load_info, openvino_reason
+from yolo.share.errors import YoloError
 
 INFO = ModelInfo(
     names=("person", "traffic light", "7", "Straße"),
@@ -236,7 +236,7 @@ def test_the_cause_stands_in_the_last_line():
 
 
 def python(code: str, home: Path) -> str:
-    package = Path(model.__file__).parents[1]
+    package = Path(model.__file__).parents[2]
     done = subprocess.run(
         [sys.executable, "-c", code],
         env={"HOME": str(home), "PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1"},
@@ -248,13 +248,13 @@ def python(code: str, home: Path) -> str:
 
 
 def test_a_description_can_be_read_with_the_standard_library_alone(tmp_path):
-    code = "import sys, yolo.model; print(sorted({'numpy', 'cv2', 'openvino', 'torch'} & set(sys.modules)))"
+    code = "import sys, yolo.model.model; print(sorted({'numpy', 'cv2', 'openvino', 'torch'} & set(sys.modules)))"
     assert python(code, tmp_path) == "[]"
 
 
 def test_openvino_is_imported_without_the_part_that_reports_home(tmp_path):
     code = (
-        "import sys; from yolo.model import import_openvino; import_openvino().Core();"
+        "import sys; from yolo.model.model import import_openvino; import_openvino().Core();"
         "print(sys.modules['openvino_telemetry'])"
     )
     assert python(code, tmp_path) == "None"
@@ -263,7 +263,8 @@ def test_openvino_is_imported_without_the_part_that_reports_home(tmp_path):
 
 def test_openvinos_converters_are_imported_where_they_are_needed_and_nowhere_else(tmp_path):
     code = (
-        "import sys; from yolo.model import import_openvino; before = hasattr(import_openvino(), 'convert_model');"
+        "import sys; from yolo.model.model import import_openvino\n"
+        "before = hasattr(import_openvino(), 'convert_model'); "
         "print(before, sys.modules['openvino.tools.ovc'], callable(import_openvino(tools=True).convert_model))"
     )
     assert python(code, tmp_path) == "False None True"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from yolo import nms
-from yolo.nms import ANCHOR_FREE, CLASSIC, END_TO_END, Detections, detect, suppress
+from yolo.vision import nms
+from yolo.vision.nms import ANCHOR_FREE, CLASSIC, END_TO_END, Detections, detect, suppress
 
 
 def anchor_free(*boxes: tuple[tuple[float, ...], tuple[float, ...]], batch: bool = True) -> np.ndarray:

@@ -1,12 +1,13 @@
 import pytest
 from make_run import SETTINGS, make_run, put_job
-from yolo import fsio, pace
-from yolo.pace import DEFAULT, Pace
+from yolo.pool import throughput
+from yolo.pool.throughput import DEFAULT, Throughput
+from yolo.share import fsio
 
 
-def report(leg, chunk, start, end, images, loading=1.0, slot="slot1_1"):
+def report(run_pass, chunk, start, end, images, loading=1.0, slot="slot1_1"):
     return put_job(
-        leg, chunk=chunk, start=start, end=end, images=images, slot=slot, seconds={"start": loading, "infer": 1.0}
+        run_pass, chunk=chunk, start=start, end=end, images=images, slot=slot, seconds={"start": loading, "infer": 1.0}
     )
 
 
@@ -16,60 +17,60 @@ def run(tmp_path):
 
 
 def test_the_rate_is_of_one_slot_at_work_and_the_start_holds_the_gap_before_it(run):
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     jobs = [
-        report(leg, "c00000", 100.0, 111.0, 20),
-        report(leg, "c00001", 100.0, 111.0, 20, slot="slot1_2"),
-        report(leg, "c00002", 111.5, 122.5, 20),
-        report(leg, "c00003", 111.5, 122.5, 20, slot="slot1_2"),
+        report(run_pass, "c00000", 100.0, 111.0, 20),
+        report(run_pass, "c00001", 100.0, 111.0, 20, slot="slot1_2"),
+        report(run_pass, "c00002", 111.5, 122.5, 20),
+        report(run_pass, "c00003", 111.5, 122.5, 20, slot="slot1_2"),
     ]
-    assert pace.measure(jobs, "r1") == Pace(2.0, 1.5, 80, "r1")
+    assert throughput.measure(jobs, "r1") == Throughput(2.0, 1.5, 80, "r1")
 
 
 def test_a_job_that_found_its_images_done_does_not_count_for_many(run):
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     jobs = [
-        report(leg, "c00000", 0.0, 51.0, 100),
-        report(leg, "c00001", 0.0, 52.0, 100, slot="slot1_2"),
-        report(leg, "c00002", 60.0, 61.001, 90),
+        report(run_pass, "c00000", 0.0, 51.0, 100),
+        report(run_pass, "c00001", 0.0, 52.0, 100, slot="slot1_2"),
+        report(run_pass, "c00002", 60.0, 61.001, 90),
     ]
-    assert pace.measure(jobs, "r1").images_per_second == 2.0
+    assert throughput.measure(jobs, "r1").images_per_second == 2.0
 
 
 def test_jobs_that_say_nothing_have_no_pace(run):
-    leg = run.leg("parallel")
-    assert pace.measure([], "r1") is None
-    assert pace.measure([report(leg, "c00000", 5.0, 5.0, 3)], "r1") is None
-    assert pace.measure([report(leg, "c00000", 5.0, 9.0, 0)], "r1") is None
-    assert pace.measure([report(leg, "c00000", 5.0, 9.0, 3, loading=0.0)], "r1") is None
+    run_pass = run.get_pass("parallel")
+    assert throughput.measure([], "r1") is None
+    assert throughput.measure([report(run_pass, "c00000", 5.0, 5.0, 3)], "r1") is None
+    assert throughput.measure([report(run_pass, "c00000", 5.0, 9.0, 0)], "r1") is None
+    assert throughput.measure([report(run_pass, "c00000", 5.0, 9.0, 3, loading=0.0)], "r1") is None
 
 
 def test_figures_that_can_not_be_are_kept_in_bounds(run):
-    found = pace.measure([report(run.leg("parallel"), "c00000", 0.0, 5000.0, 1, loading=4999.9999)], "r1")
+    found = throughput.measure([report(run.get_pass("parallel"), "c00000", 0.0, 5000.0, 1, loading=4999.9999)], "r1")
     assert found.start_seconds == 600.0
     assert found.images_per_second == 1e4
 
 
 def test_the_newest_pass_is_remembered_for_its_own_settings_only(run):
-    leg = run.leg("parallel")
-    assert pace.recall(run, SETTINGS) == DEFAULT
-    pace.remember(run, SETTINGS, [report(leg, "c00000", 0.0, 11.0, 20)])
-    assert pace.recall(run, SETTINGS) == Pace(2.0, 1.0, 20, "r1")
-    pace.remember(run, SETTINGS, [report(leg, "c00000", 0.0, 6.0, 20)])
-    assert pace.recall(run, SETTINGS) == Pace(4.0, 1.0, 20, "r1")
+    run_pass = run.get_pass("parallel")
+    assert throughput.recall(run, SETTINGS) == DEFAULT
+    throughput.remember(run, SETTINGS, [report(run_pass, "c00000", 0.0, 11.0, 20)])
+    assert throughput.recall(run, SETTINGS) == Throughput(2.0, 1.0, 20, "r1")
+    throughput.remember(run, SETTINGS, [report(run_pass, "c00000", 0.0, 6.0, 20)])
+    assert throughput.recall(run, SETTINGS) == Throughput(4.0, 1.0, 20, "r1")
     for name, value in (("weights_id", "f" * 16), ("engine", "torch"), ("imgsz", 320), ("threads", 2)):
-        assert pace.recall(run, {**SETTINGS, name: value}) == DEFAULT, name
-    assert pace.recall(run, {**SETTINGS, "conf": 0.9}) == Pace(4.0, 1.0, 20, "r1")
+        assert throughput.recall(run, {**SETTINGS, name: value}) == DEFAULT, name
+    assert throughput.recall(run, {**SETTINGS, "conf": 0.9}) == Throughput(4.0, 1.0, 20, "r1")
 
 
 def test_a_few_images_do_not_replace_what_many_showed(run):
-    leg = run.leg("parallel")
-    few = [report(leg, "c00000", 0.0, 11.0, 1)]
-    pace.remember(run, SETTINGS, few)
-    assert pace.recall(run, SETTINGS).images == 1, "better than nothing"
-    pace.remember(run, SETTINGS, [report(leg, "c00000", 0.0, 11.0, 20)])
-    pace.remember(run, SETTINGS, few)
-    assert pace.recall(run, SETTINGS).images == 20
+    run_pass = run.get_pass("parallel")
+    few = [report(run_pass, "c00000", 0.0, 11.0, 1)]
+    throughput.remember(run, SETTINGS, few)
+    assert throughput.recall(run, SETTINGS).images == 1, "better than nothing"
+    throughput.remember(run, SETTINGS, [report(run_pass, "c00000", 0.0, 11.0, 20)])
+    throughput.remember(run, SETTINGS, few)
+    assert throughput.recall(run, SETTINGS).images == 20
 
 
 @pytest.mark.parametrize(
@@ -84,10 +85,10 @@ def test_a_few_images_do_not_replace_what_many_showed(run):
     ],
 )
 def test_a_damaged_file_counts_as_none(run, text):
-    fsio.write_text(pace.pace_file(run, SETTINGS), text)
-    assert pace.recall(run, SETTINGS) == DEFAULT
+    fsio.write_text(throughput.pace_file(run, SETTINGS), text)
+    assert throughput.recall(run, SETTINGS) == DEFAULT
 
 
 def test_settings_that_name_no_weights_have_no_pace(run):
-    pace.remember(run, {}, [report(run.leg("parallel"), "c00000", 0.0, 11.0, 20)])
-    assert pace.recall(run, {}) == DEFAULT
+    throughput.remember(run, {}, [report(run.get_pass("parallel"), "c00000", 0.0, 11.0, 20)])
+    assert throughput.recall(run, {}) == DEFAULT

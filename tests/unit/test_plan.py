@@ -8,19 +8,22 @@ from pathlib import Path
 
 import pytest
 from make_run import DIGEST, entry, make_run, put_job, put_record, restamp
-from yolo import collect, fsio, manifest, plan
-from yolo.errors import YoloError
-from yolo.pace import DEFAULT, Pace
-from yolo.records import fingerprint
+from yolo.pool import plan
+from yolo.pool.throughput import DEFAULT, Throughput
+from yolo.results import merge
+from yolo.share import fsio, manifest
+from yolo.share.done import Done
+from yolo.share.errors import YoloError
+from yolo.share.records import fingerprint
 
 
 def paths(count):
     return [f"{number:03d}.jpg" for number in range(count)]
 
 
-def planned(leg, name):
-    """Return the paths of each chunk of a plan."""
-    files = Path(leg.queue(name)).read_text().splitlines()
+def planned(run_pass, name):
+    """Return the paths of each chunk of a submission."""
+    files = Path(run_pass.queue(name)).read_text().splitlines()
     return [[item.path for item in manifest.read(file)] for file in files]
 
 
@@ -47,15 +50,15 @@ def test_sizes_of_chunks(images, slots, chunk_size, expected):
     assert plan.chunk_sizes(images, slots, chunk_size=chunk_size) == expected
 
 
-PACES = [DEFAULT, Pace(8.0, 0.5), Pace(0.3, 4.0), Pace(1.0, 20.0), Pace(100.0, 0.2)]
+PACES = [DEFAULT, Throughput(8.0, 0.5), Throughput(0.3, 4.0), Throughput(1.0, 20.0), Throughput(100.0, 0.2)]
 
 
 @pytest.mark.parametrize("chunk_size", [None, 1, 64])
 @pytest.mark.parametrize("images", [1, 2, 63, 64, 65, 511, 512, 513, 5000, 12345])
 @pytest.mark.parametrize("slots", [1, 2, 7, 64])
 def test_sizes_add_up_and_never_grow(images, slots, chunk_size):
-    for pace in PACES:
-        sizes = plan.chunk_sizes(images, slots, pace, chunk_size)
+    for throughput in PACES:
+        sizes = plan.chunk_sizes(images, slots, throughput, chunk_size)
         assert sum(sizes) == images
         assert sizes == sorted(sizes, reverse=True)
         assert sizes[-1] >= 1
@@ -63,15 +66,15 @@ def test_sizes_add_up_and_never_grow(images, slots, chunk_size):
         assert len(sizes) >= min(images, slots), "a slot gets nothing"
 
 
-@pytest.mark.parametrize("pace", PACES)
-def test_a_job_lasts_long_enough_to_hide_its_start_and_not_too_long(pace):
-    sizes = plan.chunk_sizes(1_000_000, 8, pace)
-    assert sizes[-1] / pace.images_per_second >= plan.STARTS_HIDDEN * pace.start_seconds
-    assert sizes[0] / pace.images_per_second <= plan.LONGEST_SECONDS
+@pytest.mark.parametrize("throughput", PACES)
+def test_a_job_lasts_long_enough_to_hide_its_start_and_not_too_long(throughput):
+    sizes = plan.chunk_sizes(1_000_000, 8, throughput)
+    assert sizes[-1] / throughput.images_per_second >= plan.STARTS_HIDDEN * throughput.start_seconds
+    assert sizes[0] / throughput.images_per_second <= plan.LONGEST_SECONDS
     assert sizes[0] <= -(-1_000_000 // (plan.FIRST_SHARE * 8))
 
 
-def simulate(sizes, speeds, pace, lost_at=None):
+def simulate(sizes, speeds, throughput, lost_at=None):
     """Return when the last chunk ends, seconds: idle slots take chunks in order.
 
     ``speeds`` are those of the slots relative to the pace. From ``lost_at`` on the first slot is no
@@ -88,10 +91,10 @@ def simulate(sizes, speeds, pace, lost_at=None):
             heapq.heappush(slots, (min(waiting)[0], number))
             continue
         waiting.remove(ready[0])
-        rate = pace.images_per_second * speeds[number]
-        done = free + pace.start_seconds + ready[0][1] / rate
+        rate = throughput.images_per_second * speeds[number]
+        done = free + throughput.start_seconds + ready[0][1] / rate
         if number == 0 and lost_at is not None and done > lost_at:
-            recorded = max(lost_at - free - pace.start_seconds, 0) * rate
+            recorded = max(lost_at - free - throughput.start_seconds, 0) * rate
             waiting.insert(0, (lost_at + lease, ready[0][1] - recorded))
             continue
         end = max(end, done)
@@ -120,35 +123,37 @@ ONE_SLOW = [0.35, *[1.0] * 7]
     ],
 )
 def test_a_pass_ends_near_the_bound_and_before_one_of_equal_chunks(images, speeds, within):
-    for pace in (Pace(8.0, 2.0), Pace(3.0, 4.0), Pace(20.0, 1.0)):
-        bound = images / (pace.images_per_second * sum(speeds)) + pace.start_seconds
-        took = simulate(plan.chunk_sizes(images, len(speeds), pace), speeds, pace)
+    for throughput in (Throughput(8.0, 2.0), Throughput(3.0, 4.0), Throughput(20.0, 1.0)):
+        bound = images / (throughput.images_per_second * sum(speeds)) + throughput.start_seconds
+        took = simulate(plan.chunk_sizes(images, len(speeds), throughput), speeds, throughput)
         assert bound <= took <= bound * within
-        assert took < simulate(equal_sizes(images, len(speeds)), speeds, pace)
+        assert took < simulate(equal_sizes(images, len(speeds)), speeds, throughput)
 
 
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.6])
 def test_a_lost_host_does_not_stretch_the_end(part):
-    pace, images = Pace(3.0, 4.0), 10_000
-    sizes = plan.chunk_sizes(images, 8, pace)
-    lost_at = part * simulate(sizes, EQUAL, pace)
-    rate = pace.images_per_second
-    bound = pace.start_seconds + (images - (lost_at - pace.start_seconds) * rate) / (rate * 7)
-    took = simulate(sizes, EQUAL, pace, lost_at)
+    throughput, images = Throughput(3.0, 4.0), 10_000
+    sizes = plan.chunk_sizes(images, 8, throughput)
+    lost_at = part * simulate(sizes, EQUAL, throughput)
+    rate = throughput.images_per_second
+    bound = throughput.start_seconds + (images - (lost_at - throughput.start_seconds) * rate) / (rate * 7)
+    took = simulate(sizes, EQUAL, throughput, lost_at)
     assert took <= bound * 1.2
-    assert took < simulate(equal_sizes(images, 8), EQUAL, pace, lost_at)
+    assert took < simulate(equal_sizes(images, 8), EQUAL, throughput, lost_at)
 
 
 def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
     run, _ = make_run(tmp_path, paths(200))
-    assert plan.make_plan(run, "parallel", slots=2, dry_run=True).pace == DEFAULT
-    put_job(run.leg("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})
-    collect.collect(run, "single")
-    made = plan.make_plan(run, "parallel", slots=2)
-    assert made.pace == Pace(2.0, 1.0, 100, "r1")
-    assert [len(chunk) for chunk in planned(run.leg("parallel"), made.plan)] == plan.chunk_sizes(200, 2, made.pace)
+    assert plan.plan_submission(run, "parallel", slots=2, dry_run=True).throughput == DEFAULT
+    put_job(run.get_pass("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})
+    merge.collect(run, "single")
+    made = plan.plan_submission(run, "parallel", slots=2)
+    assert made.throughput == Throughput(2.0, 1.0, 100, "r1")
+    assert [len(chunk) for chunk in planned(run.get_pass("parallel"), made.submission)] == plan.chunk_sizes(
+        200, 2, made.throughput
+    )
     fsio.write_json(run.settings, {**fsio.read_json(run.settings), "save_images": False})
-    assert plan.make_plan(run, "parallel", slots=2).pace == DEFAULT, "drawing nothing is another pace"
+    assert plan.plan_submission(run, "parallel", slots=2).throughput == DEFAULT, "drawing nothing is another throughput"
 
 
 @pytest.mark.parametrize(("slots", "size"), [(0, None), (-1, None), (1, 0), (1, -5)])
@@ -159,21 +164,21 @@ def test_numbers_out_of_range_are_refused(slots, size):
 
 def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
     run, entries = make_run(tmp_path, paths(10), skipped=("003.jpg",))
-    made = plan.make_plan(run, "parallel", slots=1, chunk_size=4)
-    leg = run.leg("parallel")
-    assert made == plan.Plan("p001", 3, 9, 0, 0, 1, str(leg.queue("p001")))
-    chunks = planned(leg, "p001")
+    made = plan.plan_submission(run, "parallel", slots=1, chunk_size=4)
+    run_pass = run.get_pass("parallel")
+    assert made == plan.Submission("s001", 3, 9, 0, 0, 1, str(run_pass.queue("s001")))
+    chunks = planned(run_pass, "s001")
     assert [len(chunk) for chunk in chunks] == [3, 3, 3]
     assert list(chain(*chunks)) == [e.path for e in entries if e.path != "003.jpg"]
-    assert next(manifest.read(leg.chunk("p001", "c00001"))) == entries[4]
+    assert next(manifest.read(run_pass.chunk("s001", "c00001"))) == entries[4]
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
     run, _ = make_run(tmp_path, paths(10), skipped=("003.jpg",))
     before = sorted(tmp_path.rglob("*"))
-    made = plan.make_plan(run, "parallel", slots=1, chunk_size=4, dry_run=True)
-    assert made == plan.Plan(None, 3, 9, 0, 0, 1)
-    plan.main(["--run-dir", str(run.root), "--leg", "single", "--slots", "1", "--single-chunk", "--dry-run"])
+    made = plan.plan_submission(run, "parallel", slots=1, chunk_size=4, dry_run=True)
+    assert made == plan.Submission(None, 3, 9, 0, 0, 1)
+    plan.main(["--run-dir", str(run.root), "--pass", "single", "--slots", "1", "--single-chunk", "--dry-run"])
     assert json.loads(capsys.readouterr().out)["images"] == 9
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -181,70 +186,70 @@ def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
 def test_a_dry_run_of_a_run_without_settings_has_all_to_do(tmp_path):
     run, _ = make_run(tmp_path, paths(3))
     run.settings.unlink()
-    assert plan.make_plan(run, "parallel", slots=1, dry_run=True).images == 3
+    assert plan.plan_submission(run, "parallel", slots=1, dry_run=True).images == 3
     with pytest.raises(FileNotFoundError):
-        plan.make_plan(run, "parallel", slots=1)
+        plan.plan_submission(run, "parallel", slots=1)
 
 
 def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
     make_run(tmp_path / "share", paths(20))
     monkeypatch.chdir(tmp_path)
-    plan.main(["--run-dir", "share/runs/r1", "--leg", "single", "--slots", "1", "--chunk-size", "1"])
-    root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "p001"
+    plan.main(["--run-dir", "share/runs/r1", "--pass", "single", "--slots", "1", "--chunk-size", "1"])
+    root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "s001"
     expected = [str(root / f"c{number:05d}.jsonl") for number in range(20)]
     assert (root / "queue.txt").read_text().splitlines() == expected
 
 
 def test_folders_that_jobs_write_to_are_there(tmp_path):
     run, _ = make_run(tmp_path, paths(1))
-    plan.make_plan(run, "parallel", 1)
-    leg = run.leg("parallel")
-    for folder in (leg.logs_dir, leg.progress_dir, leg.jobs_dir, leg.records_dir):
+    plan.plan_submission(run, "parallel", 1)
+    run_pass = run.get_pass("parallel")
+    for folder in (run_pass.logs_dir, run_pass.progress_dir, run_pass.jobs_dir, run_pass.records_dir):
         assert folder.is_dir()
 
 
 def test_a_single_chunk_holds_all(tmp_path):
     run, _ = make_run(tmp_path, paths(200))
-    assert plan.make_plan(run, "single", slots=8, single_chunk=True).chunks == 1
+    assert plan.plan_submission(run, "single", slots=8, single_chunk=True).chunks == 1
 
 
 def test_only_what_is_missing_or_failed_is_planned_again(tmp_path):
     run, entries = make_run(tmp_path, paths(6), skipped=("005.jpg",))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_record(leg, entries[1], error="truncated", detections=())
-    made = plan.make_plan(run, "parallel", 1)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_record(run_pass, entries[1], error="truncated", detections=())
+    made = plan.plan_submission(run, "parallel", 1)
     assert (made.images, made.done_before, made.failed_before, made.skipped) == (4, 1, 1, 1)
-    assert list(chain(*planned(leg, "p001"))) == ["001.jpg", "002.jpg", "003.jpg", "004.jpg"]
+    assert list(chain(*planned(run_pass, "s001"))) == ["001.jpg", "002.jpg", "003.jpg", "004.jpg"]
 
 
 def test_a_record_of_another_file_or_other_settings_does_not_count(tmp_path):
     run, entries = make_run(tmp_path, paths(5))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0], size=99)
-    put_record(leg, entries[1], mtime_ns=1)
-    put_record(leg, entries[2], settings_digest="0" * 16)
-    put_record(leg, entries[3])
-    put_record(leg, entries[4], error="truncated", mtime_ns=1)
-    made = plan.make_plan(run, "parallel", 1)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0], size=99)
+    put_record(run_pass, entries[1], mtime_ns=1)
+    put_record(run_pass, entries[2], settings_digest="0" * 16)
+    put_record(run_pass, entries[3])
+    put_record(run_pass, entries[4], error="truncated", mtime_ns=1)
+    made = plan.plan_submission(run, "parallel", 1)
     assert (made.images, made.done_before, made.failed_before) == (4, 1, 0)
 
 
 def test_a_record_of_other_content_does_not_count(tmp_path):
     run, entries = make_run(tmp_path, paths(4))
-    leg = run.leg("parallel")
+    run_pass = run.get_pass("parallel")
     one, other = "1f" * 16, "2f" * 16
     known = [replace(item, content=one if item.index < 3 else None) for item in entries]
-    manifest.write(manifest.Manifest(tuple(known)), run.manifest)
+    manifest.write(tuple(known), run.manifest)
     restamp(run)
     # The same size and date, but another content; the same content under another date; content not known of one side.
-    put_record(leg, entries[0], content=other)
-    put_record(leg, entries[1], content=one, mtime_ns=7)
-    put_record(leg, entries[2])
-    put_record(leg, entries[3], content=other)
-    made = plan.make_plan(run, "parallel", 1)
+    put_record(run_pass, entries[0], content=other)
+    put_record(run_pass, entries[1], content=one, mtime_ns=7)
+    put_record(run_pass, entries[2])
+    put_record(run_pass, entries[3], content=other)
+    made = plan.plan_submission(run, "parallel", 1)
     assert (made.images, made.done_before) == (1, 3)
-    assert list(chain(*planned(leg, "p001"))) == ["000.jpg"]
+    assert list(chain(*planned(run_pass, "s001"))) == ["000.jpg"]
 
 
 @pytest.mark.parametrize("left", [b"", b"another run's line\n"])
@@ -252,96 +257,96 @@ def test_a_manifest_that_lost_its_lines_is_not_planned(tmp_path, left):
     run, _ = make_run(tmp_path, paths(2))
     run.manifest.write_bytes(left)
     with pytest.raises(YoloError, match="not the one that was sent"):
-        plan.make_plan(run, "parallel", 1)
-    assert not run.leg("parallel").chunks.exists()
+        plan.plan_submission(run, "parallel", 1)
+    assert not run.get_pass("parallel").chunks.exists()
 
 
 def test_other_settings_plan_everything_again(tmp_path):
     run, entries = make_run(tmp_path, paths(2))
     for item in entries:
-        put_record(run.leg("parallel"), item)
-    assert plan.make_plan(run, "parallel", 1).chunks == 0
+        put_record(run.get_pass("parallel"), item)
+    assert plan.plan_submission(run, "parallel", 1).chunks == 0
     fsio.write_json(run.settings, {**fsio.read_json(run.settings), "conf": 0.5})
-    assert plan.make_plan(run, "parallel", 1).images == 2
+    assert plan.plan_submission(run, "parallel", 1).images == 2
 
 
 @pytest.mark.parametrize("junk", [b"", b"{", b"[]", b'{"key": 1}', b"\xff"])
 def test_a_damaged_record_counts_as_none(tmp_path, junk):
     run, entries = make_run(tmp_path, paths(2))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    with open(leg.records("p001", "c00000", 1), "ab") as journal:
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    with open(run_pass.records("s001", "c00000", 1), "ab") as journal:
         journal.write(junk + b"\n")
-    assert plan.make_plan(run, "parallel", 1).images == 1
+    assert plan.plan_submission(run, "parallel", 1).images == 1
 
 
-@pytest.mark.parametrize("name", [".tmp-123456789012", "p001-c00000-1.jsonl~", "p001-c00000.jsonl"])
+@pytest.mark.parametrize("name", [".tmp-123456789012", "s001-c00000-1.jsonl~", "s001-c00000.jsonl"])
 def test_what_is_no_journal_is_not_read(tmp_path, name):
     run, entries = make_run(tmp_path, paths(2))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    path = leg.records("p001", "c00000", 1)
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    path = run_pass.records("s001", "c00000", 1)
     path.rename(path.with_name(name))
-    assert plan.make_plan(run, "parallel", 1).images == 2
+    assert plan.plan_submission(run, "parallel", 1).images == 2
 
 
 def test_results_that_other_settings_replaced_are_planned_again(tmp_path):
     run, entries = make_run(tmp_path, paths(2))
-    leg = run.leg("parallel")
-    put_record(leg, entries[0])
-    put_record(leg, entries[1])
-    put_record(leg, entries[0], job="p002-c00000", settings_digest="0" * 16)
-    made = plan.make_plan(run, "parallel", 1)
-    assert list(chain(*planned(leg, made.plan))) == ["000.jpg"]
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_record(run_pass, entries[1])
+    put_record(run_pass, entries[0], job="s002-c00000", settings_digest="0" * 16)
+    made = plan.plan_submission(run, "parallel", 1)
+    assert list(chain(*planned(run_pass, made.submission))) == ["000.jpg"]
 
 
 def test_legs_do_not_see_each_others_records(tmp_path):
     run, entries = make_run(tmp_path, paths(1))
-    put_record(run.leg("single"), entries[0])
-    assert plan.make_plan(run, "parallel", 1).images == 1
+    put_record(run.get_pass("single"), entries[0])
+    assert plan.plan_submission(run, "parallel", 1).images == 1
 
 
 def test_nothing_to_do_makes_no_plan(tmp_path, capsys):
     run, entries = make_run(tmp_path, paths(1))
-    put_record(run.leg("parallel"), entries[0])
-    plan.main(["--run-dir", str(run.root), "--leg", "parallel", "--slots", "2"])
+    put_record(run.get_pass("parallel"), entries[0])
+    plan.main(["--run-dir", str(run.root), "--pass", "parallel", "--slots", "2"])
     printed = json.loads(capsys.readouterr().out)
     assert printed == {
-        "plan": None,
+        "submission": None,
         "chunks": 0,
         "images": 0,
         "done_before": 1,
         "failed_before": 0,
         "skipped": 0,
         "queue": None,
-        "pace": {"images_per_second": 2.0, "start_seconds": 2.0, "images": 0, "run_id": ""},
+        "throughput": {"images_per_second": 2.0, "start_seconds": 2.0, "images": 0, "run_id": ""},
     }
-    assert not run.leg("parallel").chunks.exists()
+    assert not run.get_pass("parallel").chunks.exists()
 
 
 def test_plans_are_numbered_and_none_is_written_over(tmp_path):
     run, _ = make_run(tmp_path, paths(2))
-    leg = run.leg("parallel")
-    assert plan.last_plan(leg) is None
-    assert plan.make_plan(run, "parallel", 1).plan == "p001"
-    (leg.chunks / "p1000").mkdir()
-    (leg.chunks / "pxyz").mkdir()
-    (leg.chunks / ".tmp-dead").mkdir()
-    assert plan.make_plan(run, "parallel", 1).plan == "p1001"
-    assert plan.last_plan(leg) == "p1001"
+    run_pass = run.get_pass("parallel")
+    assert plan.last_submission(run_pass) is None
+    assert plan.plan_submission(run, "parallel", 1).submission == "s001"
+    (run_pass.chunks / "s1000").mkdir()
+    (run_pass.chunks / "sxyz").mkdir()
+    (run_pass.chunks / ".tmp-dead").mkdir()
+    assert plan.plan_submission(run, "parallel", 1).submission == "s1001"
+    assert plan.last_submission(run_pass) == "s1001"
 
 
 def test_a_plan_made_meanwhile_is_not_written_over(tmp_path, monkeypatch):
     run, _ = make_run(tmp_path, paths(2))
-    leg = run.leg("parallel")
-    plan.make_plan(run, "parallel", 1)
-    monkeypatch.setattr(plan, "_last_plan", lambda leg: 0)
-    before = leg.queue("p001").read_text()
-    made = plan.make_plan(run, "parallel", 1)
-    assert made.plan == "p002"
-    assert leg.queue("p001").read_text() == before
-    assert "/p002/" in leg.queue("p002").read_text()
-    assert fsio.read_json(leg.plan_summary("p002"))["plan"] == "p002"
+    run_pass = run.get_pass("parallel")
+    plan.plan_submission(run, "parallel", 1)
+    monkeypatch.setattr(plan, "_last_submission", lambda run_pass: 0)
+    before = run_pass.queue("s001").read_text()
+    made = plan.plan_submission(run, "parallel", 1)
+    assert made.submission == "s002"
+    assert run_pass.queue("s001").read_text() == before
+    assert "/s002/" in run_pass.queue("s002").read_text()
+    assert fsio.read_json(run_pass.submission_summary("s002"))["submission"] == "s002"
 
 
 def test_a_plan_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
@@ -352,8 +357,8 @@ def test_a_plan_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
 
     monkeypatch.setattr(plan, "_write_chunks", full)
     with pytest.raises(OSError, match="No space"):
-        plan.make_plan(run, "parallel", 1)
-    assert os.listdir(run.leg("parallel").chunks) == []
+        plan.plan_submission(run, "parallel", 1)
+    assert os.listdir(run.get_pass("parallel").chunks) == []
 
 
 def test_a_chunk_that_is_refused_when_it_is_closed_leaves_nothing(tmp_path, monkeypatch):
@@ -368,15 +373,15 @@ def test_a_chunk_that_is_refused_when_it_is_closed_leaves_nothing(tmp_path, monk
 
     monkeypatch.setattr(plan, "open", opened, raising=False)
     with pytest.raises(OSError, match="No space"):
-        plan.make_plan(run, "parallel", slots=2, chunk_size=1)
-    assert os.listdir(run.leg("parallel").chunks) == []
+        plan.plan_submission(run, "parallel", slots=2, chunk_size=1)
+    assert os.listdir(run.get_pass("parallel").chunks) == []
 
 
 def test_any_name_survives_planning(tmp_path):
     names = ["a\nb.jpg", b"caf\xe9.jpg".decode("utf-8", "surrogateescape"), 'q".jpg', "ü 歩.jpg"]
     run, _ = make_run(tmp_path, names)
-    plan.make_plan(run, "parallel", 1, chunk_size=1)
-    assert list(chain(*planned(run.leg("parallel"), "p001"))) == names
+    plan.plan_submission(run, "parallel", 1, chunk_size=1)
+    assert list(chain(*planned(run.get_pass("parallel"), "s001"))) == names
 
 
 @pytest.mark.parametrize("line", ["{", "[]", "{}", '{"key":"zz","skip":null}', '{"key":7}'])
@@ -385,7 +390,7 @@ def test_a_damaged_manifest_is_named_with_its_line(tmp_path, line):
     run.manifest.write_text(f"{entries[0].to_json()}\n{line}\n")
     restamp(run)
     with pytest.raises(YoloError, match=r"manifest\.jsonl line 2"):
-        plan.make_plan(run, "parallel", 1)
+        plan.plan_submission(run, "parallel", 1)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"conf":"high"}'])
@@ -393,13 +398,13 @@ def test_damaged_settings_are_named(tmp_path, text):
     run, _ = make_run(tmp_path, paths(1))
     run.settings.write_text(text)
     with pytest.raises(YoloError, match=r"run\.json"):
-        plan.make_plan(run, "parallel", 1)
+        plan.plan_submission(run, "parallel", 1)
 
 
 def test_states_follow_the_lines_of_the_manifest(tmp_path):
     items = [replace(entry(i, p), key=f"{i:016x}") for i, p in enumerate(paths(3))]
-    manifest.write(manifest.Manifest(tuple(items)), tmp_path / "m")
-    done = plan.Done({bytes.fromhex(items[1].key): fingerprint(items[1].size, items[1].mtime_ns, None)}, {})
+    manifest.write(tuple(items), tmp_path / "m")
+    done = Done({bytes.fromhex(items[1].key): fingerprint(items[1].size, items[1].mtime_ns, None)}, {})
     assert list(plan.classify(tmp_path / "m", done)) == [plan._TODO, plan._DONE, plan._TODO]
     assert DIGEST
 

@@ -2,9 +2,15 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from yolo import plots
+from yolo.results import plots
 
-JOB = {"plan": "p001", "host": "execute1.x", "slot": "slot1_1", "images": 4, "seconds": {"start": 1.0, "infer": 8.0}}
+JOB = {
+    "submission": "s001",
+    "host": "execute1.x",
+    "slot": "slot1_1",
+    "images": 4,
+    "seconds": {"start": 1.0, "infer": 8.0},
+}
 
 
 def jobs(count, slots):

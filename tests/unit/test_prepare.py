@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, onnx_model, openvino, ops, save
-from yolo import nms, prepare
-from yolo.errors import YoloError
-from yolo.model import EmbeddedNms, ModelInfo, load_engine, load_info
-from yolo.prepare import Metadata, guess_layout, read_size
-from yolo.weights import DEMO
+from yolo.model import prepare
+from yolo.model.model import EmbeddedNms, ModelInfo, load_engine, load_info
+from yolo.model.prepare import Metadata, guess_layout, read_size
+from yolo.request.weights import DEMO
+from yolo.share.errors import YoloError
+from yolo.vision import nms
 
 NAMES = "names: {0: cat, 1: dog}\n"
 #: A 64 x 64 picture has 64 + 16 + 4 cells at strides 8, 16 and 32.
@@ -605,11 +606,11 @@ def test_the_folder_appears_whole(tmp_path, monkeypatch):
     seen = []
     rename = os.rename
 
-    def look(old, new):
+    def poll(old, new):
         seen.append((sorted(p.name for p in Path(old).iterdir()), Path(new).exists()))
         rename(old, new)
 
-    monkeypatch.setattr(os, "rename", look)
+    monkeypatch.setattr(os, "rename", poll)
     run(source, tmp_path / "model")
     assert seen == [(["model.bin", "model.json", "model.xml"], False)]
 

@@ -4,13 +4,14 @@ import json
 from dataclasses import asdict
 
 import pytest
-from yolo import fsio, hosts, prepare_job
-from yolo.choice import Asked
-from yolo.errors import YoloError
-from yolo.layout import Share
-from yolo.model import ModelInfo
-from yolo.prepare_job import ASKED, known, look, memory, start, would
-from yolo.watch import CommandFailed
+from yolo.model.model import ModelInfo
+from yolo.model.selection import ModelRequest
+from yolo.pool import hosts, prepare
+from yolo.pool.prepare import ASKED, known, memory, poll, start, would
+from yolo.pool.status import CommandFailed
+from yolo.share import fsio
+from yolo.share.errors import YoloError
+from yolo.share.layout import Share
 
 NOW = 1000.0
 SLOT = {
@@ -50,17 +51,17 @@ def job(status, **more):
 @pytest.fixture
 def asked(tmp_path):
     share = Share(tmp_path)
-    asked = Asked(share.weights("0123456789abcdef"), "pt", share.run("r1"), share.input("in"))
+    asked = ModelRequest(share.weights("0123456789abcdef"), "pt", share.run("r1"), share.input("in"))
     fsio.write_bytes(asked.weights.source / "best.pt", b"x" * 1000)
     return asked
 
 
-def prepared(asked: Asked) -> None:
+def prepared(asked: ModelRequest) -> None:
     info = ModelInfo(("cat",), 32, (640, 640), True, "classic", "fp32")
     fsio.write_json(asked.weights.model / "model.json", info.to_dict())
 
 
-def keep(asked: Asked, **changes) -> None:
+def keep(asked: ModelRequest, **changes) -> None:
     """Write the settings as the playbook does."""
     prepared(asked)
     settings = {
@@ -70,11 +71,11 @@ def keep(asked: Asked, **changes) -> None:
     fsio.write_json(asked.run.settings, settings | changes)
 
 
-def look_at(asked: Asked, pool: Pool) -> prepare_job.Status:
-    return look(asked.run, 12, run=pool, now=lambda: NOW, sleep=lambda _: None)
+def look_at(asked: ModelRequest, pool: Pool) -> prepare.Status:
+    return poll(asked.run, 12, run=pool, now=lambda: NOW, sleep=lambda _: None)
 
 
-def put(asked: Asked, out: str = "", err: str = "") -> None:
+def put(asked: ModelRequest, out: str = "", err: str = "") -> None:
     fsio.write_text(asked.run.prepare_dir / "12.out", out)
     fsio.write_text(asked.run.prepare_dir / "12.err", err)
 
@@ -101,19 +102,19 @@ def test_a_kept_choice_that_differs_too_much_is_refused(asked):
 
 
 def test_a_check_says_what_is_known_and_submits_nothing(asked, capsys, monkeypatch):
-    monkeypatch.setattr(prepare_job, "start", lambda *_: pytest.fail("a check submits nothing"))
+    monkeypatch.setattr(prepare, "start", lambda *_: pytest.fail("a check submits nothing"))
     arguments = [
         *("start", "--dry-run", "--weights", str(asked.weights.root), "--kind", "pt", "--memory", "800M"),
         *("--run-dir", str(asked.run.root), "--input-dir", str(asked.input_dir), "--largest", "2000"),
         *("--log-dir", "/nowhere"),
     ]
-    assert prepare_job.main(arguments) == 0
+    assert prepare.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["made"] is True
     assert "is not made yet" in would(asked)["sentence"]
     prepared(asked)
     assert "the model is there" in would(asked)["sentence"]
     keep(asked)
-    assert prepare_job.main(arguments) == 0
+    assert prepare.main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["made"] is False
 
 
@@ -233,21 +234,21 @@ def test_it_says_where_it_runs_and_that_htcondor_does_not_answer(asked):
 
 def test_the_pools_hosts_are_counted_and_waited_for():
     other = SLOT | {"Machine": "execute2.yolo.internal", "TotalSlotCpus": 1, "TotalSlotMemory": 3000}
-    assert asdict(hosts.look(2, Pool(slots=[other, SLOT]))) == {
+    assert asdict(hosts.poll(2, Pool(slots=[other, SLOT]))) == {
         "state": "done", "line": "2 execute hosts with 3 processors in the pool", "memory": 3000,
         "machines": [("execute1.yolo.internal", 2), ("execute2.yolo.internal", 1)], "reason": None, "remedy": None,
     }  # fmt: skip
-    empty = hosts.look(2, Pool(slots=[]))
+    empty = hosts.poll(2, Pool(slots=[]))
     assert (empty.state, empty.machines) == ("waiting", [])
     assert "waiting for the execute hosts" in empty.line
     pool = Pool()
     pool.answers["condor_status"] = CommandFailed("condor_status: no answer")
-    assert (hosts.look(2, pool).state, hosts.look(2, pool).reason) == ("waiting", "condor_status: no answer")
+    assert (hosts.poll(2, pool).state, hosts.poll(2, pool).reason) == ("waiting", "condor_status: no answer")
 
 
 @pytest.mark.parametrize(("age", "state"), [(30, "waiting"), (90, "done")])
 def test_a_manager_that_has_just_started_is_given_time_and_a_lost_host_is_not_waited_for(age, state):
     pool = Pool(slots=[SLOT | {"DaemonStartTime": NOW - age}])
-    found = hosts.look(2, pool, now=lambda: NOW)
+    found = hosts.poll(2, pool, now=lambda: NOW)
     assert (found.state, found.machines) == (state, [("execute1.yolo.internal", 2)])
     assert ("knows 1 of 2" in found.line) == (state == "waiting")

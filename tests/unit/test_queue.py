@@ -1,8 +1,8 @@
 import json
 
 import pytest
-from yolo import queue
-from yolo.errors import YoloError
+from yolo.pool import ads
+from yolo.share.errors import YoloError
 
 # As condor_q -json prints a job of a run: expressions are texts in /Expr(...)/.
 JOB = {
@@ -13,7 +13,7 @@ JOB = {
     "RequestCpus": 1,
     "RequestMemory": 900,
     "RequestDisk": 50000,
-    "Err": "/srv/share/runs/r1/parallel/logs/p001-c00003.err",
+    "Err": "/srv/share/runs/r1/parallel/logs/s001-c00003.err",
     "Iwd": "/srv/share/runs/r1/parallel",
     "Requirements": '\\/Expr((TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX"))\\/',
 }
@@ -42,27 +42,27 @@ def held(code, sub=0, reason="", **changes):
 
 @pytest.mark.parametrize("text", ["", " \n", "[]", "[\n]\n", "[ ]\n[ ]"])
 def test_no_jobs_are_printed_in_several_ways(text):
-    assert queue.parse_ads(text) == []
+    assert ads.parse_ads(text) == []
 
 
 def test_lists_of_several_schedds_are_one():
     text = f"[\n{json.dumps(JOB)}\n]\n\n[\n{json.dumps(JOB)},\n{json.dumps(JOB)}\n]\n"
-    assert len(queue.parse_ads(text)) == 3
+    assert len(ads.parse_ads(text)) == 3
 
 
 def test_what_is_no_json_is_shown():
     with pytest.raises(YoloError, match=r"can't read HTCondor's output.*-- Failed to fetch ads"):
-        queue.parse_ads("-- Failed to fetch ads from: <10.0.0.2:9618>")
+        ads.parse_ads("-- Failed to fetch ads from: <10.0.0.2:9618>")
 
 
 def test_a_job_in_both_lists_counts_once_as_the_history_says():
-    jobs = queue.merge([job(JobStatus=2), job(ProcId=4)], [job(JobStatus=4, ExitCode=0)])
+    jobs = ads.merge([job(JobStatus=2), job(ProcId=4)], [job(JobStatus=4, ExitCode=0)])
     assert sorted(jobs) == [3, 4]
-    assert queue.count(jobs.values()) == queue.Counts(idle=1, completed=1)
+    assert ads.count(jobs.values()) == ads.Counts(idle=1, completed=1)
 
 
 def test_an_ad_without_a_proc_is_no_job():
-    assert queue.merge([{"ClusterId": 12}], []) == {}
+    assert ads.merge([{"ClusterId": 12}], []) == {}
 
 
 @pytest.mark.parametrize(
@@ -80,12 +80,12 @@ def test_an_ad_without_a_proc_is_no_job():
     ],
 )
 def test_every_status_is_counted(status, field):
-    assert queue.count([job(JobStatus=status)]) == queue.Counts(**{field: 1})
-    assert queue.count([job(JobStatus=status)]).total == 1
+    assert ads.count([job(JobStatus=status)]) == ads.Counts(**{field: 1})
+    assert ads.count([job(JobStatus=status)]).total == 1
 
 
 def test_a_job_whose_files_are_being_spooled_only_waits():
-    assert queue.state(held(16)) == "idle"
+    assert ads.state(held(16)) == "idle"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_job_whose_files_are_being_spooled_only_waits():
     ],
 )
 def test_only_a_completed_job_fails_by_its_exit(ad, expected):
-    assert queue.failed_exit(ad) == expected
+    assert ads.failed_exit(ad) == expected
 
 
 # Code, sub-code, HTCondor's own words, and what must be said about it.
@@ -153,7 +153,7 @@ HOLDS = [
 
 @pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
 def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, remedy):
-    found = queue.explain_hold(held(code, sub, words))
+    found = ads.explain_hold(held(code, sub, words))
     assert found.reason.startswith("job 12.3 is held: ")
     assert reason in found.reason
     assert any(part in found.remedy for part in remedy.split("|"))
@@ -163,23 +163,23 @@ def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, r
 
 @pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
 def test_a_job_that_is_about_to_go_cannot_be_released(code, sub, words, reason, remedy):
-    found = queue.explain_hold(held(code, sub, words), gone=True)
-    assert found.reason == queue.explain_hold(held(code, sub, words)).reason.replace(" is held", " was held", 1)
+    found = ads.explain_hold(held(code, sub, words), gone=True)
+    assert found.reason == ads.explain_hold(held(code, sub, words)).reason.replace(" is held", " was held", 1)
     assert "condor_release" not in found.remedy
     assert "condor_rm" not in found.remedy
     assert found.remedy.endswith("run the same run_id again: only what is missing or failed is done")
 
 
 def test_a_job_that_needs_more_is_not_to_be_released():
-    assert "condor_release" not in queue.explain_hold(held(34)).remedy
-    assert "inference_run_memory" in queue.explain_hold(held(34)).remedy
+    assert "condor_release" not in ads.explain_hold(held(34)).remedy
+    assert "inference_run_memory" in ads.explain_hold(held(34)).remedy
 
 
 def test_who_held_a_job():
-    assert queue.held_by_hand(held(1))
-    assert queue.held_by_hand(held(15))
-    assert not queue.held_by_hand(held(34))
-    assert not queue.held_by_hand(job(JobStatus=1, HoldReasonCode=1))
+    assert ads.held_by_hand(held(1))
+    assert ads.held_by_hand(held(15))
+    assert not ads.held_by_hand(held(34))
+    assert not ads.held_by_hand(job(JobStatus=1, HoldReasonCode=1))
 
 
 @pytest.mark.parametrize(
@@ -192,27 +192,27 @@ def test_who_held_a_job():
     ],
 )
 def test_why_the_images_of_a_job_have_no_result(ad, expected):
-    assert queue.reason_for_images(ad, "bad") == expected
+    assert ads.reason_for_images(ad, "bad") == expected
 
 
 def test_every_code_that_can_come_up_here_is_explained():
     asked = {1, 3, 6, 7, 12, 13, 14, 16, 21, 22, 26, 32, 33, 34, 35}
     assert asked <= {code for code, *_ in HOLDS}
-    known = set(queue._HOLDS) | set(queue._ERRNO_PLACES)
+    known = set(ads._HOLDS) | set(ads._ERRNO_PLACES)
     for code in known:
-        assert "hold code is" not in queue.explain_hold(held(code)).reason
+        assert "hold code is" not in ads.explain_hold(held(code)).reason
 
 
 def test_an_unknown_error_number_still_has_a_remedy():
-    assert "site.yml" in queue.explain_hold(held(7, 99)).remedy
+    assert "site.yml" in ads.explain_hold(held(7, 99)).remedy
 
 
 def test_braces_in_htcondors_words_do_no_harm():
-    assert "{x}" in queue.explain_hold(held(6, 2, "Failed to execute '{x}'")).reason
+    assert "{x}" in ads.explain_hold(held(6, 2, "Failed to execute '{x}'")).reason
 
 
 def test_reasons_stay_one_line():
-    found = queue.explain_hold(held(6, 2, "one\ntwo"))
+    found = ads.explain_hold(held(6, 2, "one\ntwo"))
     assert "\n" not in found.reason
 
 
@@ -229,24 +229,24 @@ def test_reasons_stay_one_line():
     ],
 )
 def test_a_removed_job_says_why(words, expected):
-    found = queue.explain_removed(job(JobStatus=3, RemoveReason=words))
+    found = ads.explain_removed(job(JobStatus=3, RemoveReason=words))
     assert found.reason.startswith(f"job 12.3 was removed: {expected}")
     assert words in found.reason
     assert "run the same run_id again" in found.remedy
-    assert "other jobs go on" in queue.explain_removed(job(JobStatus=3), gone=False).remedy
+    assert "other jobs go on" in ads.explain_removed(job(JobStatus=3), gone=False).remedy
 
 
 def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
     ad = job(JobStatus=4, ExitCode=2, LastRemoteHost="slot1_1@execute2")
-    found = queue.explain_exit(ad, "error: model damaged")
+    found = ads.explain_exit(ad, "error: model damaged")
     assert found.reason == ("job 12.3 ended with exit code 2 on slot1_1@execute2. Its last words: error: model damaged")
-    assert "p001-c00003.err" in found.remedy
+    assert "s001-c00003.err" in found.remedy
 
 
 def test_an_empty_pool_is_named():
-    assert "no execute host" in queue.explain_idle(job(), []).reason
+    assert "no execute host" in ads.explain_idle(job(), []).reason
     dynamic_only = [{**SLOT, "PartitionableSlot": False, "DynamicSlot": True}]
-    assert "no execute host" in queue.explain_idle(job(), dynamic_only).reason
+    assert "no execute host" in ads.explain_idle(job(), dynamic_only).reason
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_an_empty_pool_is_named():
 )
 def test_a_request_that_no_slot_can_meet_is_named(change, expected):
     small = {**SLOT, "TotalSlotMemory": 500}
-    found = queue.explain_idle(job(**change), [small, SLOT])
+    found = ads.explain_idle(job(**change), [small, SLOT])
     assert expected in found.reason
-    assert found == queue.explain_too_large(job(**change), [small, SLOT])
+    assert found == ads.explain_too_large(job(**change), [small, SLOT])
 
 
 @pytest.mark.parametrize(
@@ -273,53 +273,53 @@ def test_a_request_that_no_slot_can_meet_is_named(change, expected):
     ],
 )
 def test_what_would_fit_is_said(change, remedy):
-    assert remedy in queue.explain_too_large(job(**change), [SLOT]).remedy
+    assert remedy in ads.explain_too_large(job(**change), [SLOT]).remedy
 
 
 def test_a_full_slot_of_the_right_size_is_busy_not_too_small():
     full = {**SLOT, "Cpus": 0, "Memory": 1000}
-    found = queue.explain_idle(job(), [full, full])
+    found = ads.explain_idle(job(), [full, full])
     assert found.reason == "all execute hosts are busy with other jobs"
-    found = queue.explain_idle(job(), [full])
+    found = ads.explain_idle(job(), [full])
     assert found.reason == "the pool's only execute host is busy with other jobs"
     assert "by themselves" in found.remedy
     claimed = {**SLOT, "PartitionableSlot": False, "DynamicSlot": True, "State": "Claimed"}
-    assert "busy" in queue.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
+    assert "busy" in ads.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
     # Kept for the next job by one that has ended.
-    assert "next round" in queue.explain_idle(job(), [full, claimed]).reason
+    assert "next round" in ads.explain_idle(job(), [full, claimed]).reason
 
 
 def test_requests_that_only_different_hosts_can_meet_are_named():
     wide, deep = {**SLOT, "TotalSlotCpus": 4}, {**SLOT, "TotalSlotMemory": 9000}
-    found = queue.explain_too_large(job(RequestCpus=4, RequestMemory=9000), [wide, deep])
+    found = ads.explain_too_large(job(RequestCpus=4, RequestMemory=9000), [wide, deep])
     assert found.reason == "each job asks for 4 CPUs, 9000 MB of memory, 50000 KB of disk; no slot has all of that"
-    assert queue.explain_too_large(job(RequestCpus=4, RequestMemory=1900), [wide, deep]) is None
+    assert ads.explain_too_large(job(RequestCpus=4, RequestMemory=1900), [wide, deep]) is None
 
 
 def test_nothing_is_too_large_for_a_pool_without_hosts():
-    assert queue.explain_too_large(job(RequestCpus=64), []) is None
+    assert ads.explain_too_large(job(RequestCpus=64), []) is None
 
 
 def test_drained_hosts_are_named():
-    found = queue.explain_idle(job(), [{**SLOT, "State": "Drained", "Activity": "Idle"}])
+    found = ads.explain_idle(job(), [{**SLOT, "State": "Drained", "Activity": "Idle"}])
     assert "drained" in found.reason
     assert "condor_drain -cancel" in found.remedy
 
 
 def test_requirements_that_match_none_are_named():
-    found = queue.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
+    found = ads.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
     assert "match none of the execute hosts" in found.reason
-    assert "next round" in queue.explain_idle(job(LastRejMatchReason="no match found "), [SLOT], ran=True).reason
+    assert "next round" in ads.explain_idle(job(LastRejMatchReason="no match found "), [SLOT], ran=True).reason
     assert "condor_q -better-analyze 12.3" in found.remedy
 
 
 def test_a_request_that_is_an_expression_is_no_obstacle():
     ad = job(RequestDisk="\\/Expr(DiskUsage)\\/", RequestMemory="\\/Expr(ifThenElse(...))\\/")
-    assert "next round" in queue.explain_idle(ad, [SLOT]).reason
+    assert "next round" in ads.explain_idle(ad, [SLOT]).reason
 
 
 def test_a_job_that_fits_waits_for_matchmaking():
-    assert "next round" in queue.explain_idle(job(), [SLOT]).reason
+    assert "next round" in ads.explain_idle(job(), [SLOT]).reason
     static = {**SLOT, "PartitionableSlot": False}
-    assert "next round" in queue.explain_idle(job(), [static]).reason
-    assert "busy" in queue.explain_idle(job(), [{**static, "State": "Claimed"}]).reason
+    assert "next round" in ads.explain_idle(job(), [static]).reason
+    assert "busy" in ads.explain_idle(job(), [{**static, "State": "Claimed"}]).reason

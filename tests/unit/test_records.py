@@ -3,8 +3,8 @@ from dataclasses import replace
 
 import pytest
 from make_run import DIGEST, SETTINGS, make_run, put_record
-from yolo import records
-from yolo.records import Detection, Entry, JobReport, Progress, Record, parse_record, settings_digest
+from yolo.share import records
+from yolo.share.records import Detection, Entry, JobReport, Progress, Record, parse_record, settings_digest
 
 RECORD = Record(
     key="0" * 16,
@@ -18,7 +18,7 @@ RECORD = Record(
     times={"read_ms": 1.25},
     host="execute1",
     slot="slot1_1",
-    job="p001-c00000",
+    job="s001-c00000",
 )
 ENTRY = Entry(0, "0" * 16, RECORD.path, "x.txt", 5, 7)
 
@@ -59,7 +59,7 @@ def test_fields_of_a_newer_version_are_left_out():
 
 
 def test_the_others_read_back():
-    report = JobReport("p001", "c00000", "h", "slot1", 1, 1, 1.5, 2.5, {"read": 0.5}, 3)
+    report = JobReport("s001", "c00000", "h", "slot1", 1, 1, 1.5, 2.5, {"read": 0.5}, 3)
     assert JobReport.from_json(report.to_json()) == report
     assert Progress.from_json(Progress(1, 2, 0, "h", 1.5).to_json()) == Progress(1, 2, 0, "h", 1.5)
     assert Entry.from_json(ENTRY.to_json()) == ENTRY
@@ -124,7 +124,9 @@ def test_a_missing_setting_is_no_default():
 @pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","error":null}', ""])
 def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
     run, entries = make_run(tmp_path, [path])
-    record = put_record(run.leg("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2)
+    record = put_record(
+        run.get_pass("parallel"), entries[0], detections=(Detection(1, 1e-7, (-0.5, 2.0, 1e22, 4.0)),) * 2
+    )
     text = record.to_json().encode()
     assert records._RECORD.fullmatch(text)
     expected = (record.key, 100, 1_000, DIGEST, False, None)

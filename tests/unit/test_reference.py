@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from compare_predictions import compare
-from yolo.detect import Detector, Settings, to_detections
-from yolo.images import read_image
-from yolo.model import load_engine
-from yolo.prepare import prepare
+from yolo.detector.detect import Detector, Settings, to_detections
+from yolo.model.model import load_engine
+from yolo.model.prepare import prepare
+from yolo.vision.decode import read_image
 
 PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared"

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from make_run import make_compared_run, make_run, pull, put_job, put_record
-from yolo import bundle, collect, fsio, report
-from yolo.errors import YoloError
-from yolo.records import Detection
+from yolo.results import archive, merge, report
+from yolo.share import fsio
+from yolo.share.errors import YoloError
+from yolo.share.records import Detection
 
 #: Names that would be markup, end an attribute, break a line, turn the text's direction, or are no UTF-8.
 HOSTILE = [
@@ -71,18 +72,23 @@ def hostile_run(root: Path) -> Path:
     run, entries = make_run(root, HOSTILE, names=HOSTILE)
     for entry in entries:
         found = (Detection(entry.index, 0.9, (0.0, 0.0, 1.0, 1.0)),)
-        put_record(run.leg("parallel"), entry, detections=found)
+        put_record(run.get_pass("parallel"), entry, detections=found)
     fsio.write_json(run.settings, {**fsio.read_json(run.settings), "weights_name": HOSTILE[0], "x": HOSTILE})
     for number, name in enumerate(HOSTILE):
         put_job(
-            run.leg("parallel"), chunk=f"c{number:05d}", host=name, slot=name, cpu_model=name, versions={name: name}
+            run.get_pass("parallel"),
+            chunk=f"c{number:05d}",
+            host=name,
+            slot=name,
+            cpu_model=name,
+            versions={name: name},
         )
-    collect.collect(run, "parallel")
-    metrics = fsio.read_json(run.leg("parallel").metrics_json)
+    merge.collect(run, "parallel")
+    metrics = fsio.read_json(run.get_pass("parallel").metrics_json)
     metrics["run_id"] = HOSTILE[1]
     metrics["failures"] = [{"path": name, "status": "failed", "reason": name} for name in HOSTILE]
     metrics["missing"] = HOSTILE
-    fsio.write_json(run.leg("parallel").metrics_json, metrics)
+    fsio.write_json(run.get_pass("parallel").metrics_json, metrics)
     return pull(run, root / "results")
 
 
@@ -154,7 +160,7 @@ def test_all_that_was_asked_for_is_there(content, results):
         report.number(metrics["images_per_second"]),
         report.number(compared["speed_up"]),
         "The detections of both passes are identical",
-        "the single leg's one slot is a whole host",
+        "the single pass's one slot is a whole host",
         "PREDICTION, not measured",
         "Karp and Flatt",
         "AMD EPYC 9R14",
@@ -193,9 +199,9 @@ def test_the_same_figures_make_the_same_bytes(results, content, tmp_path):
     for name in ("metrics.json", "metrics.csv", "compare.json"):
         (tmp_path / name).write_bytes((results / name).read_bytes())
     (tmp_path / "matplotlibrc").write_text("font.size: 20\nsvg.fonttype: path\nlines.linewidth: 9\n")
-    environment = {"PYTHONPATH": str(Path(report.__file__).parents[1]), "PYTHONHASHSEED": "7", "HOME": str(tmp_path)}
+    environment = {"PYTHONPATH": str(Path(report.__file__).parents[2]), "PYTHONHASHSEED": "7", "HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "yolo.report", "--results", "."], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-m", "yolo.results.report", "--results", "."], cwd=tmp_path, capture_output=True, text=True,
         check=True, env=environment,
     )  # fmt: skip
     assert json.loads(done.stdout)["changed"] is True
@@ -211,7 +217,7 @@ def test_a_report_of_other_figures_is_replaced(results, content, tmp_path):
 
 
 def test_it_is_in_the_zip(results, content):
-    assert "report.html" in list(bundle.members(results))
+    assert "report.html" in list(archive.members(results))
 
 
 def test_a_run_of_one_pass_does_not_show_an_old_comparison(results, tmp_path):
@@ -239,8 +245,8 @@ def test_detections_that_differ_are_said_so(results):
 
 def test_why_there_is_no_figure_is_said(results):
     compared = fsio.read_json(results / "compare.json")
-    compared["amdahl"] = {"predictions": [], "why": "the parallel leg had one slot too"}
-    assert "No prediction: the parallel leg had one slot too." in report.predicted(compared)
+    compared["amdahl"] = {"predictions": [], "why": "the parallel pass had one slot too"}
+    assert "No prediction: the parallel pass had one slot too." in report.predicted(compared)
     metrics = fsio.read_json(results / "metrics.json") | {"cost": None}
     assert "No price is known" in report.costs(metrics, {})
     assert "What it cost." in report.not_known(metrics, {})
@@ -248,7 +254,7 @@ def test_why_there_is_no_figure_is_said(results):
 
 def test_a_run_in_which_nothing_worked_has_a_report(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg", "b.txt"], skipped=("b.txt",))
-    collect.collect(run, "parallel")
+    merge.collect(run, "parallel")
     assert report.report(pull(run, tmp_path / "results")) is True
     shown = "".join(Page((tmp_path / "results/report.html").read_text(encoding="utf-8")).text)
     assert "0 of 2" in shown

@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from yolo import contents, manifest, sources
-from yolo.errors import YoloError
+from yolo.request import images, known_files, listing
+from yolo.share import contents, manifest
+from yolo.share.errors import YoloError
 
 JPEG = b"\xff\xd8\xff\xe0 begins like a JPEG"
 
@@ -39,13 +40,13 @@ def raw_name_zip(path, raw, data=JPEG, system=3):
 
 
 def unpack(path, tmp_path, **options):
-    folder, _ = sources.unpack(path, tmp_path / "cache", **options)
+    folder, _ = images.unpack(path, tmp_path / "cache", **options)
     return {os.fsdecode(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
 def refused(path, tmp_path, match, **options):
     with pytest.raises(YoloError, match=match):
-        sources.unpack(path, tmp_path / "cache", **options)
+        images.unpack(path, tmp_path / "cache", **options)
     left = [p.name for p in (tmp_path / "cache").glob("*") if not p.name.startswith(".lock")]
     assert left == [], "a refused zip left something behind"
 
@@ -112,7 +113,7 @@ def test_a_zip_that_was_cut_short_is_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(sources, "RATIO_FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(images, "RATIO_FREE_BYTES", 1 << 20)
     path = make_zip(tmp_path / "a.zip", {"a.bmp": bytes(3 << 20)},
                     compression=zipfile.ZIP_DEFLATED)  # fmt: skip
     refused(path, tmp_path, "looks like a zip bomb.*3145728")
@@ -183,7 +184,7 @@ def test_the_time_of_a_member_is_kept(tmp_path):
     undated = zipfile.ZipInfo("c.jpg")
     undated.date_time = (1980, 0, 0, 0, 0, 0)
     path = make_zip(tmp_path / "a.zip", {plain: JPEG, exact: JPEG, undated: JPEG})
-    folder, _ = sources.unpack(path, tmp_path / "cache")
+    folder, _ = images.unpack(path, tmp_path / "cache")
     assert (folder / "a.jpg").stat().st_mtime == 1577934246
     assert (folder / "b.jpg").stat().st_mtime == 1234567891
     assert (folder / "c.jpg").stat().st_mtime == 0
@@ -191,24 +192,24 @@ def test_the_time_of_a_member_is_kept(tmp_path):
 
 def test_a_zip_is_unpacked_once(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
-    first = sources.unpack(path, tmp_path / "cache")
-    monkeypatch.setattr(sources, "_unpack", lambda *_: pytest.fail("unpacked again"))
+    first = images.unpack(path, tmp_path / "cache")
+    monkeypatch.setattr(images, "_unpack", lambda *_: pytest.fail("unpacked again"))
     shutil.copy(path, tmp_path / "copy.zip")
-    assert sources.unpack(tmp_path / "copy.zip", tmp_path / "cache") == first
+    assert images.unpack(tmp_path / "copy.zip", tmp_path / "cache") == first
 
 
 def test_another_content_under_the_same_name_is_unpacked(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
-    first, _ = sources.unpack(path, tmp_path / "cache")
+    first, _ = images.unpack(path, tmp_path / "cache")
     make_zip(path, {"a.jpg": b"y"})
-    second, _ = sources.unpack(path, tmp_path / "cache")
+    second, _ = images.unpack(path, tmp_path / "cache")
     assert first != second
     assert (second / "a.jpg").read_bytes() == b"y"
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path):
     path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
-    _, content_hash = sources.unpack(path, tmp_path / "elsewhere")
+    _, content_hash = images.unpack(path, tmp_path / "elsewhere")
     stale = tmp_path / "cache" / f".tmp-{content_hash[:16]}-dead"
     stale.mkdir(parents=True)
     (stale / "half.jpg").write_bytes(JPEG)
@@ -224,14 +225,14 @@ def test_a_full_disk_leaves_no_half_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "utime", full)
     with pytest.raises(OSError, match="No space"):
-        sources.unpack(path, tmp_path / "cache")
+        images.unpack(path, tmp_path / "cache")
     assert [p.name[:5] for p in (tmp_path / "cache").iterdir()] == [".lock"]
 
 
 def test_a_folder_of_images(tmp_path):
     (tmp_path / "My photos" / "sub").mkdir(parents=True)
     (tmp_path / "My photos" / "sub" / "a.jpg").write_bytes(JPEG)
-    found = sources.resolve(str(tmp_path / "My photos"), tmp_path / "cache")
+    found = images.resolve(str(tmp_path / "My photos"), tmp_path / "cache")
     assert found.root == str(tmp_path / "My photos")
     assert found.input_id.startswith("My-photos-")
     assert len(found.input_id) == len("My-photos-") + 10
@@ -242,7 +243,7 @@ def test_the_id_of_a_folder_does_not_depend_on_how_it_is_written(tmp_path, monke
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
     monkeypatch.chdir(tmp_path)
-    ids = {sources.resolve(text, tmp_path / "cache").input_id for text in ("in", "in/", "./in", str(tmp_path / "in"))}
+    ids = {images.resolve(text, tmp_path / "cache").input_id for text in ("in", "in/", "./in", str(tmp_path / "in"))}
     assert len(ids) == 1
 
 
@@ -250,14 +251,14 @@ def test_folders_of_equal_name_have_different_ids(tmp_path):
     for parent in ("a", "b"):
         (tmp_path / parent / "in").mkdir(parents=True)
         (tmp_path / parent / "in" / "x.jpg").write_bytes(JPEG)
-    first, second = (sources.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b"))
+    first, second = (images.resolve(str(tmp_path / p / "in"), tmp_path).input_id for p in ("a", "b"))
     assert first != second
 
 
 def test_one_image_is_the_only_one_of_its_folder(tmp_path):
     (tmp_path / "a.jpg").write_bytes(JPEG)
     (tmp_path / "b.jpg").write_bytes(JPEG)
-    found = sources.resolve(str(tmp_path / "b.jpg"), tmp_path / "cache")
+    found = images.resolve(str(tmp_path / "b.jpg"), tmp_path / "cache")
     assert found.root == str(tmp_path)
     assert [e.path for e in found.manifest.entries] == ["b.jpg"]
     assert found.input_id.startswith("b.jpg-")
@@ -265,16 +266,16 @@ def test_one_image_is_the_only_one_of_its_folder(tmp_path):
 
 def test_a_zip_has_the_id_of_its_content(tmp_path):
     first = make_zip(tmp_path / "Holiday.ZIP", {"a.jpg": JPEG})
-    found = sources.resolve(str(first), tmp_path / "cache")
+    found = images.resolve(str(first), tmp_path / "cache")
     assert found.input_id.startswith("Holiday-")
     (tmp_path / "moved").mkdir()
     second = shutil.move(first, tmp_path / "moved" / "Holiday.zip")
-    assert sources.resolve(str(second), tmp_path / "cache").input_id == found.input_id
+    assert images.resolve(str(second), tmp_path / "cache").input_id == found.input_id
 
 
 def test_a_zip_may_be_called_anything(tmp_path):
     path = make_zip(tmp_path / "photos.backup", {"a.jpg": JPEG})
-    assert sources.resolve(str(path), tmp_path / "cache").input_id.startswith("photos.backup-")
+    assert images.resolve(str(path), tmp_path / "cache").input_id.startswith("photos.backup-")
 
 
 @pytest.mark.parametrize("files", [{}, {"a.txt": JPEG}, {"a.jpg": b""}, {".a.jpg": JPEG}])
@@ -285,24 +286,24 @@ def test_no_image_at_all_is_one_clear_error(tmp_path, files):
     make_zip(tmp_path / "in.zip", files)
     for path in ("in", "in.zip"):
         with pytest.raises(YoloError, match=r"no image to work on.*expected a folder, a zip, or"):
-            sources.resolve(str(tmp_path / path), tmp_path / "cache")
+            images.resolve(str(tmp_path / path), tmp_path / "cache")
 
 
 def test_one_empty_image_is_no_image(tmp_path):
     (tmp_path / "a.jpg").touch()
     with pytest.raises(YoloError, match="empty file: 0 bytes"):
-        sources.resolve(str(tmp_path / "a.jpg"), tmp_path / "cache")
+        images.resolve(str(tmp_path / "a.jpg"), tmp_path / "cache")
 
 
 def test_a_path_that_is_not_there_is_one_clear_error(tmp_path):
     with pytest.raises(YoloError, match=r"no such images.*check the path given as images="):
-        sources.resolve(str(tmp_path / "nothing"), tmp_path / "cache")
+        images.resolve(str(tmp_path / "nothing"), tmp_path / "cache")
 
 
 def test_a_file_of_another_kind_is_one_clear_error(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"%PDF")
     with pytest.raises(YoloError, match="neither an image nor a sound zip"):
-        sources.resolve(str(tmp_path / "a.pdf"), tmp_path / "cache")
+        images.resolve(str(tmp_path / "a.pdf"), tmp_path / "cache")
 
 
 @pytest.mark.parametrize(
@@ -318,13 +319,13 @@ def test_a_file_of_another_kind_is_one_clear_error(tmp_path):
     ],
 )
 def test_a_slug_is_a_plain_name(name, expected):
-    assert sources.slug(name) == expected
+    assert images.slug(name) == expected
 
 
 def run(*arguments):
-    package = Path(sources.__file__).parent.parent
+    package = Path(images.__file__).parents[2]
     return subprocess.run(
-        [sys.executable, "-m", "yolo.sources", *map(os.fspath, arguments)],
+        [sys.executable, "-m", "yolo.request.images", *map(os.fspath, arguments)],
         env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
         capture_output=True,
     )
@@ -372,7 +373,7 @@ def test_calls_at_the_same_time_do_not_mix(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         (folder / f"{name}.jpg").write_bytes(JPEG)
-        printed.append(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out"))
+        printed.append(images.prepare(str(folder), tmp_path / "cache", tmp_path / "out"))
     assert [Path(said["files_from"]).read_bytes() for said in printed] == [b"./one.jpg\0", b"./two.jpg\0"]
     listed = [[entry.path for entry in manifest.read(said["manifest"])] for said in printed]
     assert listed == [["one.jpg"], ["two.jpg"]]
@@ -383,11 +384,11 @@ def test_lists_of_the_past_weeks_go(tmp_path):
     folder.mkdir()
     (folder / "a.jpg").write_bytes(JPEG)
     old, recent = (
-        Path(sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
+        Path(images.prepare(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
     )
     past = time.time() - 8 * 86400
     os.utime(old, (past, past))
-    sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out")
+    images.prepare(str(folder), tmp_path / "cache", tmp_path / "out")
     assert not old.exists()
     assert recent.exists()
 
@@ -402,7 +403,7 @@ def test_the_command_fails_in_one_line(tmp_path):
 
 def listed(folder, tmp_path, **options):
     """What the command prints, after the index took its place as the playbook does when all is sent."""
-    said = sources.prepare(str(folder), tmp_path / "cache", tmp_path / "out", tmp_path / "known", **options)
+    said = images.prepare(str(folder), tmp_path / "cache", tmp_path / "out", tmp_path / "known", **options)
     (tmp_path / "known").mkdir(exist_ok=True)
     shutil.copy(said["index"], tmp_path / "known" / said["input_id"])
     entries = {entry.path: entry for entry in manifest.read(said["manifest"])}
@@ -417,7 +418,7 @@ def settle(path):
 @pytest.fixture
 def no_tick(monkeypatch):
     """Files of a test are always new: the index takes them all the same."""
-    monkeypatch.setattr(contents, "_TICK_NS", 0)
+    monkeypatch.setattr(known_files, "_TICK_NS", 0)
 
 
 def test_a_file_of_the_same_size_and_date_is_another_one(tmp_path, no_tick):
@@ -440,8 +441,8 @@ def test_a_file_that_was_not_touched_is_not_read_again(tmp_path, no_tick, monkey
     _, first, _ = listed(tmp_path / "in", tmp_path)
     (tmp_path / "in" / "b.jpg").write_bytes(JPEG + b"longer")
     read = []
-    examine = contents.examine
-    monkeypatch.setattr(manifest, "examine", lambda path: read.append(os.path.basename(path)) or examine(path))
+    examine = known_files.examine
+    monkeypatch.setattr(listing, "examine", lambda path: read.append(os.path.basename(path)) or examine(path))
     said, second, doubtful = listed(tmp_path / "in", tmp_path)
     assert read == [b"b.jpg"]
     assert second["a.jpg"] == first["a.jpg"]

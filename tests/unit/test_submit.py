@@ -3,13 +3,15 @@ import time
 
 import pytest
 from make_run import make_run
-from yolo import fsio, submit
-from yolo.errors import YoloError
-from yolo.watch import CommandFailed
+from yolo.pool import submit
+from yolo.pool.status import CommandFailed
+from yolo.share import fsio
+from yolo.share.errors import YoloError
+from yolo.share.submitted import read_submitted
 
 
 def test_the_jobs_and_when_they_were_submitted(tmp_path):
-    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
     asked = []
 
     def run(command):
@@ -18,13 +20,13 @@ def test_the_jobs_and_when_they_were_submitted(tmp_path):
         return "12.0 - 12.6\n"
 
     before = time.time()
-    found = submit.submit(leg, "p001", tmp_path / "detect.sub", run)
+    found = submit.submit(run_pass, "s001", tmp_path / "detect.sub", run)
     assert asked == [["condor_submit", "-terse", str(tmp_path / "detect.sub")]]
     assert found["cluster"] == 12
     # Before the jobs could start; dates of files go by ticks.
     assert before - 0.02 <= found["submitted"] <= before + 0.04
-    assert submit.read_submitted(leg, "p001") == found["submitted"]
-    assert json.loads(leg.submission("p001").read_bytes()) == found
+    assert read_submitted(run_pass, "s001") == found["submitted"]
+    assert json.loads(run_pass.submitted("s001").read_bytes()) == found
 
 
 def fail(_):
@@ -33,15 +35,15 @@ def fail(_):
 
 @pytest.mark.parametrize(("run", "words"), [(fail, "no such user"), (lambda _: "", "does not say the jobs' number")])
 def test_jobs_that_are_not_taken_are_one_clear_error(tmp_path, run, words):
-    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
     with pytest.raises(YoloError, match=words):
-        submit.submit(leg, "p001", tmp_path / "detect.sub", run)
-    assert submit.read_submitted(leg, "p001") is None
+        submit.submit(run_pass, "s001", tmp_path / "detect.sub", run)
+    assert read_submitted(run_pass, "s001") is None
 
 
 def test_when_is_not_known_without_a_note(tmp_path):
-    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
-    assert submit.read_submitted(leg, None) is None
-    assert submit.read_submitted(leg, "p001") is None
-    fsio.write_text(leg.submission("p001"), "[]")
-    assert submit.read_submitted(leg, "p001") is None
+    run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
+    assert read_submitted(run_pass, None) is None
+    assert read_submitted(run_pass, "s001") is None
+    fsio.write_text(run_pass.submitted("s001"), "[]")
+    assert read_submitted(run_pass, "s001") is None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 from make_run import make_compared_run, make_run, pull, put_record
-from yolo import collect, summary
-from yolo.errors import YoloError
+from yolo.results import merge, summary
+from yolo.share.errors import YoloError
 
 ODD = b"caf\xe9\n.jpg".decode("utf-8", "surrogateescape")
 
@@ -15,16 +15,16 @@ ODD = b"caf\xe9\n.jpg".decode("utf-8", "surrogateescape")
 def results(tmp_path, names=("a.jpg",), classes=None, **record):
     run, entries = make_run(tmp_path, list(names), names=classes)
     for item in entries:
-        put_record(run.leg("parallel"), item, **record)
-    collect.collect(run, "parallel")
+        put_record(run.get_pass("parallel"), item, **record)
+    merge.collect(run, "parallel")
     return pull(run, tmp_path / "results")
 
 
 def test_names_that_are_not_utf8_are_shown(tmp_path):
     folder = results(tmp_path, [ODD, "ü.jpg"], error="truncated", detections=())
     done = subprocess.run(
-        [sys.executable, "-m", "yolo.summary", folder],
-        env={"PYTHONPATH": str(Path(summary.__file__).parent.parent), "LC_ALL": "C", "PATH": os.environ["PATH"]},
+        [sys.executable, "-m", "yolo.results.summary", folder],
+        env={"PYTHONPATH": str(Path(summary.__file__).parents[2]), "LC_ALL": "C", "PATH": os.environ["PATH"]},
         capture_output=True,
         check=True,
     )
@@ -41,7 +41,7 @@ def test_all_failures_are_counted_and_twenty_are_named(tmp_path):
 
 
 def test_classes_that_are_not_named_are_counted(tmp_path):
-    from yolo.records import Detection
+    from yolo.share.records import Detection
 
     found = tuple(Detection(n, 0.5, (0.0, 0.0, 1.0, 1.0)) for n in range(11))
     text = summary.render(results(tmp_path, classes=[f"class{n:02}" for n in range(11)], detections=found))

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from yolo import bundle, sources
+from yolo.request import images
+from yolo.results import archive
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -105,11 +106,11 @@ def test_a_zip_of_results_is_the_same_in_every_zone_and_has_the_files_times(zone
     (tmp_path / "metrics.json").write_text("{}")
     changed = timegm((2026, 7, 1, 12, 0, 1))
     os.utime(tmp_path / "metrics.json", (changed, changed))
-    assert bundle.bundle(tmp_path)
-    with zipfile.ZipFile(tmp_path / "results.zip") as archive:
-        (info,) = archive.infolist()
+    assert archive.bundle(tmp_path)
+    with zipfile.ZipFile(tmp_path / "results.zip") as packed:
+        (info,) = packed.infolist()
     assert info.date_time == (2026, 7, 1, 12, 0, 0)
-    assert sources.member_mtime(info) == changed
+    assert images.member_mtime(info) == changed
 
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")
@@ -118,7 +119,7 @@ def test_unpacked_elsewhere_the_files_have_their_times(other_zone, tmp_path):
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
     os.utime(folder / "metrics.json", (1_800_000_000, 1_800_000_000))
-    bundle.bundle(folder)
+    archive.bundle(folder)
     subprocess.run(["unzip", "-q", folder / "results.zip", "-d", unpacked], env=other_zone, check=True)
     assert (unpacked / "metrics.json").stat().st_mtime == 1_800_000_000
 

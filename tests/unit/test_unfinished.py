@@ -4,43 +4,45 @@ import json
 
 import pytest
 from make_run import make_run, put_record
-from yolo import collect, fsio, plan, unfinished
-from yolo.errors import YoloError
+from yolo.pool import plan
+from yolo.results import merge, unfinished
+from yolo.share import fsio
+from yolo.share.errors import YoloError
 
 
 def test_what_a_job_left_undone_is_a_named_failure(tmp_path, capsys, monkeypatch):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(6)])
-    plan.make_plan(run, "parallel", slots=2, chunk_size=2)
-    leg = run.leg("parallel")
+    plan.plan_submission(run, "parallel", slots=2, chunk_size=2)
+    run_pass = run.get_pass("parallel")
     # The job of the first chunk is whole; that of the second did one image before it was held.
     for item, chunk in ((entries[0], "c00000"), (entries[1], "c00000"), (entries[2], "c00001")):
-        put_record(leg, item, job=f"p001-{chunk}")
+        put_record(run_pass, item, job=f"s001-{chunk}")
     reason, failed = "its job was held: someone held it", "its job ended with exit code 2"
-    jobs = {"p001-c00001": reason, "p001-c00002": failed, "p001-c00003": failed}
+    jobs = {"s001-c00001": reason, "s001-c00002": failed, "s001-c00003": failed}
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(jobs)))
-    assert collect.main(["--run-dir", str(run.root), "--leg", "parallel", "--unfinished"]) == 0
+    assert merge.main(["--run-dir", str(run.root), "--pass", "parallel", "--unfinished"]) == 0
     assert json.loads(capsys.readouterr().out)["unfinished"] == 3
-    metrics = fsio.read_json(leg.metrics_json)
-    with open(leg.metrics_csv, newline="") as file:
+    metrics = fsio.read_json(run_pass.metrics_json)
+    with open(run_pass.metrics_csv, newline="") as file:
         rows = list(csv.DictReader(file))
     assert metrics["counts"] | {"ok": 3, "failed": 3, "missing": 0} == metrics["counts"]
     expected = [("3.jpg", reason), ("4.jpg", failed), ("5.jpg", failed)]
     assert [(item["path"], item["reason"]) for item in metrics["failures"]] == expected
     assert [(row["path"], row["error"]) for row in rows if row["status"] == "failed"] == expected
-    # They are what the next pass does.
-    assert plan.make_plan(run, "parallel", slots=2).images == 3
+    # They are what the next submission does.
+    assert plan.plan_submission(run, "parallel", slots=2).images == 3
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"p001-c00001": 1}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"s001-c00001": 1}'])
 def test_what_does_not_say_which_jobs_are_unfinished(text):
     with pytest.raises(YoloError, match="can't read which jobs are unfinished"):
         unfinished.parse(text)
 
 
 def test_a_chunk_that_is_damaged_or_absent_is_named(tmp_path):
-    leg = make_run(tmp_path, ["a.jpg"])[0].leg("parallel")
+    run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
     with pytest.raises(YoloError, match="no such chunk"):
-        unfinished.reasons_by_key(leg, {"p001-c00000": "x"})
-    fsio.write_text(leg.chunk("p001", "c00000"), "{\n")
+        unfinished.reasons_by_key(run_pass, {"s001-c00000": "x"})
+    fsio.write_text(run_pass.chunk("s001", "c00000"), "{\n")
     with pytest.raises(YoloError, match="the chunk is damaged"):
-        unfinished.reasons_by_key(leg, {"p001-c00000": "x"})
+        unfinished.reasons_by_key(run_pass, {"s001-c00000": "x"})

@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_progress
-from yolo import fsio, plan, watch
-from yolo.errors import YoloError
-from yolo.watch import CommandFailed, Condor
+from yolo.pool import plan, status
+from yolo.pool.status import CommandFailed, Condor
+from yolo.share import fsio
+from yolo.share.errors import YoloError
 
 NOW = 1100.0
 
@@ -42,16 +43,16 @@ def done(proc, **more):
 
 
 @pytest.fixture
-def leg(tmp_path):
-    """A leg with a plan of four chunks of two images each."""
+def run_pass(tmp_path):
+    """A pass with a submission of four chunks of two images each."""
     run, _ = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
-    plan.make_plan(run, "parallel", slots=2, chunk_size=2)
-    return run.leg("parallel")
+    plan.plan_submission(run, "parallel", slots=2, chunk_size=2)
+    return run.get_pass("parallel")
 
 
-def look(leg, pool, sleeps=None, **more):
-    return watch.look(
-        leg, "p001", Condor(7, run=pool), now=lambda: NOW,
+def poll(run_pass, pool, sleeps=None, **more):
+    return status.poll(
+        run_pass, "s001", Condor(7, run=pool), now=lambda: NOW,
         sleep=(sleeps if sleeps is not None else []).append, **more,
     )  # fmt: skip
 
@@ -60,8 +61,8 @@ def held(proc, code=7, sub=13, reason="Failed to open '/srv/share/x' as standard
     return job(proc, 5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **more)
 
 
-def test_a_held_job_is_told_while_the_others_go_on(leg):
-    found = look(leg, Pool(queue=[job(0, 2, JobStartDate=1000), held(1), job(2, 1), held(3)]))
+def test_a_held_job_is_told_while_the_others_go_on(run_pass):
+    found = poll(run_pass, Pool(queue=[job(0, 2, JobStartDate=1000), held(1), job(2, 1), held(3)]))
     assert found.state == "waiting"
     assert (found.running, found.idle, found.held) == (1, 1, 2)
     (notice,) = found.notices
@@ -70,34 +71,34 @@ def test_a_held_job_is_told_while_the_others_go_on(leg):
     assert (found.reason, found.unfinished) == (None, {})
 
 
-def test_each_cause_is_told(leg):
+def test_each_cause_is_told(run_pass):
     pool = Pool(queue=[job(0, 2), held(1, 1, 0), held(2, 34, 0)], history=[job(3, 4, ExitCode=2)])
-    notices = look(leg, pool).notices
+    notices = poll(run_pass, pool).notices
     assert [notice.reason.split(":")[0] for notice in notices] == [
         "job 7.1 is held", "job 7.2 is held", "job 7.3 ended with exit code 2"
     ]  # fmt: skip
     assert all("other jobs go on" in notice.remedy for notice in notices)
 
 
-def test_when_only_jobs_that_ended_badly_are_left_it_is_done_without_their_chunks(leg):
-    leg.stderr("p001", "c00002").write_text("error: bad model\n")
+def test_when_only_jobs_that_ended_badly_are_left_it_is_done_without_their_chunks(run_pass):
+    run_pass.stderr("s001", "c00002").write_text("error: bad model\n")
     pool = Pool(
         queue=[held(1)],
         history=[done(0), job(2, 4, ExitCode=2), job(3, 3, RemoveReason="via condor_rm (by user yolo)")],
     )
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert found.state == "done"
-    assert list(found.unfinished) == ["p001-c00001", "p001-c00002", "p001-c00003"]
-    assert found.unfinished["p001-c00001"].startswith("its job was held: the host could not open")
-    assert found.unfinished["p001-c00002"] == "its job ended with exit code 2. Its last words: error: bad model"
-    assert found.unfinished["p001-c00003"].startswith("its job was removed: someone did it with condor_rm")
+    assert list(found.unfinished) == ["s001-c00001", "s001-c00002", "s001-c00003"]
+    assert found.unfinished["s001-c00001"].startswith("its job was held: the host could not open")
+    assert found.unfinished["s001-c00002"] == "its job ended with exit code 2. Its last words: error: bad model"
+    assert found.unfinished["s001-c00003"].startswith("its job was removed: someone did it with condor_rm")
     assert found.reason.startswith("job 7.1 was held: ")
     assert found.reason.endswith("(and 2 jobs that ended badly for other reasons)")
     assert "condor_release" not in found.remedy
 
 
-def test_when_no_job_ended_well_it_failed(leg):
-    found = look(leg, Pool(queue=[held(i) for i in range(4)]))
+def test_when_no_job_ended_well_it_failed(run_pass):
+    found = poll(run_pass, Pool(queue=[held(i) for i in range(4)]))
     assert found.state == "failed"
     assert found.reason.startswith("job 7.0 was held: the host could not open the job's output")
     assert found.reason.endswith("(and 3 more jobs like it)")
@@ -105,127 +106,129 @@ def test_when_no_job_ended_well_it_failed(leg):
     assert "condor_release" not in found.remedy
 
 
-def test_a_fault_of_all_jobs_ends_the_wait_early(leg):
-    assert look(leg, Pool(queue=[held(0), held(1), job(2, 1), job(3, 1)])).state == "waiting"
+def test_a_fault_of_all_jobs_ends_the_wait_early(run_pass):
+    assert poll(run_pass, Pool(queue=[held(0), held(1), job(2, 1), job(3, 1)])).state == "waiting"
     pool = Pool(queue=[held(0), held(1), job(3, 1)], history=[job(2, 4, ExitCode=1)])
-    assert look(leg, pool).state == "failed"
+    assert poll(run_pass, pool).state == "failed"
     # One that ends well shows that it is no fault of all.
-    assert look(leg, Pool(queue=[held(0), held(1), held(2), job(3, 2)])).state == "failed"
-    assert look(leg, Pool(queue=[held(0), held(1), held(2)], history=[done(3)])).state == "done"
+    assert poll(run_pass, Pool(queue=[held(0), held(1), held(2), job(3, 2)])).state == "failed"
+    assert poll(run_pass, Pool(queue=[held(0), held(1), held(2)], history=[done(3)])).state == "done"
 
 
-def test_what_someone_holds_or_removes_is_no_fault_of_all(leg):
+def test_what_someone_holds_or_removes_is_no_fault_of_all(run_pass):
     by_hand = [held(0, 1, 0), held(1, 1, 0), held(2, 1, 0)]
-    assert look(leg, Pool(queue=[*by_hand, job(3, 2)])).state == "waiting"
+    assert poll(run_pass, Pool(queue=[*by_hand, job(3, 2)])).state == "waiting"
     removed = [job(0, 3), job(1, 3), job(2, 3)]
-    assert look(leg, Pool(queue=[job(3, 1)], history=removed)).state == "waiting"
+    assert poll(run_pass, Pool(queue=[job(3, 1)], history=removed)).state == "waiting"
 
 
-def test_a_removed_job_is_told(leg):
+def test_a_removed_job_is_told(run_pass):
     pool = Pool(
         queue=[job(0, 2, JobStartDate=1000), job(2, 1), job(3, 1)],
         history=[job(1, 3, RemoveReason="via condor_rm (by user yolo)")],
     )
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert (found.state, found.removed) == ("waiting", 1)
     assert "someone did it with condor_rm" in found.notices[0].reason
     assert "1 removed" in found.line
 
 
-def test_a_job_that_failed_is_told_with_the_end_of_its_error_file(leg):
-    leg.stderr("p001", "c00002").write_text("noise\n" * 5000 + "Traceback\n\nerror: bad model\n")
+def test_a_job_that_failed_is_told_with_the_end_of_its_error_file(run_pass):
+    run_pass.stderr("s001", "c00002").write_text("noise\n" * 5000 + "Traceback\n\nerror: bad model\n")
     pool = Pool(history=[done(0), done(1), job(2, 4, ExitCode=2), done(3)])
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert found.state == "done"
     assert found.reason.startswith("job 7.2 ended with exit code 2. Its last words: noise | noise")
     assert found.reason.endswith("Traceback | error: bad model")
 
 
-def test_the_error_file_is_where_the_job_says(leg, tmp_path):
+def test_the_error_file_is_where_the_job_says(run_pass, tmp_path):
     (tmp_path / "elsewhere.err").write_text("here\n")
     pool = Pool(
         queue=[job(1, 2), job(2, 2), job(3, 2)],
         history=[job(0, 4, ExitCode=1, Err="elsewhere.err", Iwd=str(tmp_path))],
     )
-    assert look(leg, pool).notices[0].reason.endswith("Its last words: here")
+    assert poll(run_pass, pool).notices[0].reason.endswith("Its last words: here")
 
 
-def test_a_job_killed_by_a_signal_without_words_is_told(leg):
+def test_a_job_killed_by_a_signal_without_words_is_told(run_pass):
     pool = Pool(history=[done(0), done(1), job(2, 4, ExitBySignal=True, ExitSignal=9), done(3)])
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert found.reason == "job 7.2 was killed by signal 9"
-    assert found.unfinished == {"p001-c00002": "its job was killed by signal 9"}
+    assert found.unfinished == {"s001-c00002": "its job was killed by signal 9"}
 
 
 MIB = 1 << 20
 
 
-def test_a_full_share_is_told_with_what_is_missing(leg):
-    put_progress(leg, "c00000", 2, 2)
+def test_a_full_share_is_told_with_what_is_missing(run_pass):
+    put_progress(run_pass, "c00000", 2, 2)
     pool = Pool(queue=[job(i, 1) for i in range(1, 4)], history=[done(0)], slots=[])
-    room = look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: MIB).notices[0]
-    share = leg.root.parents[2]
+    room = poll(run_pass, pool, image_bytes=10 * MIB, free_bytes=lambda _: MIB).notices[0]
+    share = run_pass.root.parents[2]
     assert room.reason == f"the share is full: {share} has 1.0 MiB free, the 6 images that are left need about 60.0 MiB"
     assert "free at least 59.0 MiB there" in room.remedy
 
 
-def test_a_share_that_is_about_to_be_full_is_told(leg):
+def test_a_share_that_is_about_to_be_full_is_told(run_pass):
     pool = Pool(queue=[job(i, 2) for i in range(4)])
-    (room,) = look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: 79 * MIB).notices
+    (room,) = poll(run_pass, pool, image_bytes=10 * MIB, free_bytes=lambda _: 79 * MIB).notices
     assert room.reason.startswith("the share will be full before the run ends: ")
-    assert look(leg, pool, image_bytes=10 * MIB, free_bytes=lambda _: 81 * MIB).notices == ()
+    assert poll(run_pass, pool, image_bytes=10 * MIB, free_bytes=lambda _: 81 * MIB).notices == ()
     # Without annotated copies.
-    assert look(leg, pool, free_bytes=lambda _: 20 * MIB).notices == ()
-    assert "8 images that are left need about 0.1 MiB" in look(leg, pool, free_bytes=lambda _: MIB).notices[0].reason
+    assert poll(run_pass, pool, free_bytes=lambda _: 20 * MIB).notices == ()
+    assert (
+        "8 images that are left need about 0.1 MiB" in poll(run_pass, pool, free_bytes=lambda _: MIB).notices[0].reason
+    )
 
 
-def test_a_full_share_is_told_also_while_htcondor_does_not_answer(leg):
+def test_a_full_share_is_told_also_while_htcondor_does_not_answer(run_pass):
     pool = Pool()
     pool.queue = CommandFailed("condor_q: can't connect")
-    notices = look(leg, pool, free_bytes=lambda _: 0).notices
+    notices = poll(run_pass, pool, free_bytes=lambda _: 0).notices
     assert ["the share is full" in notice.reason for notice in notices] == [True, False]
 
 
-def test_jobs_that_die_of_a_full_share_end_the_wait_with_that_reason(leg):
+def test_jobs_that_die_of_a_full_share_end_the_wait_with_that_reason(run_pass):
     pool = Pool(queue=[job(2, 1), job(3, 1)], history=[done(0), job(1, 4, ExitCode=2)])
-    found = look(leg, pool, free_bytes=lambda _: MIB)
+    found = poll(run_pass, pool, free_bytes=lambda _: MIB)
     assert found.state == "failed"
     assert found.reason.startswith("the share is full: ")
     assert "job 7.1 ended with exit code 2" in found.reason
     assert "free at least" in found.remedy
-    assert look(leg, pool, free_bytes=lambda _: 99 * MIB).state == "waiting"
+    assert poll(run_pass, pool, free_bytes=lambda _: 99 * MIB).state == "waiting"
 
 
 def test_the_share_is_asked_how_much_is_free(tmp_path):
-    assert 0 < watch.free_bytes_of(tmp_path) < 1 << 60
+    assert 0 < status.free_bytes_of(tmp_path) < 1 << 60
 
 
-def test_jobs_that_no_slot_can_take_are_stuck(leg):
+def test_jobs_that_no_slot_can_take_are_stuck(run_pass):
     slot = {"Name": "slot1@execute1", "TotalSlotCpus": 1, "TotalSlotMemory": 900, "TotalSlotDisk": 900}
-    found = look(leg, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)], slots=[slot]))
+    found = poll(run_pass, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)], slots=[slot]))
     assert found.state == "waiting"
     assert found.stuck == found.notices[0]
     assert found.stuck.reason == "each job asks for 2 CPUs, the largest slot has 1"
     # A pool without hosts may get some.
-    assert look(leg, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)])).stuck is None
+    assert poll(run_pass, Pool(queue=[job(i, 1, RequestCpus=2) for i in range(4)])).stuck is None
 
 
-def test_done_is_every_job_completed_with_exit_code_0(leg):
+def test_done_is_every_job_completed_with_exit_code_0(run_pass):
     for number in range(4):
-        put_progress(leg, f"c0000{number}", 2, 2)
-    found = look(leg, Pool(history=[done(0), done(1), done(2), done(3)]))
+        put_progress(run_pass, f"c0000{number}", 2, 2)
+    found = poll(run_pass, Pool(history=[done(0), done(1), done(2), done(3)]))
     assert found.state == "done"
     assert (found.images_done, found.images_total, found.completed) == (8, 8, 4)
     assert found.reason is None
     assert found.eta_seconds == 0
 
 
-def test_not_done_while_one_job_is_in_the_queue(leg):
+def test_not_done_while_one_job_is_in_the_queue(run_pass):
     pool = Pool(queue=[job(3, 2, JobStartDate=1000)], history=[done(0), done(1), done(2)])
-    assert look(leg, pool).state == "waiting"
+    assert poll(run_pass, pool).state == "waiting"
 
 
-def test_a_job_on_its_way_from_the_queue_to_the_history_is_waited_for(leg):
+def test_a_job_on_its_way_from_the_queue_to_the_history_is_waited_for(run_pass):
     class Late(Pool):
         def __call__(self, command):
             if len(self.asked("condor_history")) == 1:
@@ -234,141 +237,141 @@ def test_a_job_on_its_way_from_the_queue_to_the_history_is_waited_for(leg):
 
     sleeps = []
     pool = Late(history=[done(0), done(1), done(2)])
-    assert look(leg, pool, sleeps).state == "done"
+    assert poll(run_pass, pool, sleeps).state == "done"
     assert sleeps == [1]
 
 
-def test_jobs_that_left_without_a_trace_end_the_wait(leg):
+def test_jobs_that_left_without_a_trace_end_the_wait(run_pass):
     sleeps = []
-    found = look(leg, Pool(history=[done(0), done(1)]), sleeps)
+    found = poll(run_pass, Pool(history=[done(0), done(1)]), sleeps)
     assert found.state == "done"
-    assert list(found.unfinished) == ["p001-c00002", "p001-c00003"]
+    assert list(found.unfinished) == ["s001-c00002", "s001-c00003"]
     assert found.reason.startswith("2 of 4 jobs left the queue without a trace")
-    assert len(sleeps) == watch.HISTORY_TRIES - 1
+    assert len(sleeps) == status.HISTORY_TRIES - 1
     assert found.idle == 0
-    found = look(leg, Pool())
+    found = poll(run_pass, Pool())
     assert (found.state, found.unfinished) == ("failed", {})
     assert found.reason.startswith("4 of 4 jobs left the queue without a trace")
 
 
-def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(leg):
-    put_job(leg, "p001", "c00000")
-    put_job(leg, "p001", "c00001")
-    fsio.write_text(leg.job("p001", "c00002"), "{")
-    put_job(leg, "p002", "c00003")
-    assert "2 of 4 jobs" in look(leg, Pool()).reason
-    put_job(leg, "p001", "c00002")
-    put_job(leg, "p001", "c00003")
-    assert look(leg, Pool()).state == "done"
+def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(run_pass):
+    put_job(run_pass, "s001", "c00000")
+    put_job(run_pass, "s001", "c00001")
+    fsio.write_text(run_pass.job("s001", "c00002"), "{")
+    put_job(run_pass, "s002", "c00003")
+    assert "2 of 4 jobs" in poll(run_pass, Pool()).reason
+    put_job(run_pass, "s001", "c00002")
+    put_job(run_pass, "s001", "c00003")
+    assert poll(run_pass, Pool()).state == "done"
 
 
-def test_a_held_job_counts_more_than_others_that_were_removed(leg):
+def test_a_held_job_counts_more_than_others_that_were_removed(run_pass):
     pool = Pool(queue=[job(0, 5, HoldReasonCode=34)], history=[job(1, 3), job(2, 3), job(3, 3)])
-    assert "was held" in look(leg, pool).reason
+    assert "was held" in poll(run_pass, pool).reason
 
 
-def test_the_history_is_asked_only_for_jobs_that_left(leg):
+def test_the_history_is_asked_only_for_jobs_that_left(run_pass):
     pool = Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(4)])
-    look(leg, pool)
+    poll(run_pass, pool)
     assert pool.asked("condor_history") == []
     pool = Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(3)], history=[done(3)])
-    look(leg, pool)
+    poll(run_pass, pool)
     (command,) = pool.asked("condor_history")
     assert command[1:4] == ["7", "-limit", "1"]
 
 
-def test_jobs_that_are_not_made_yet_count_as_idle(leg):
-    found = look(leg, Pool(queue=[job(0, 2, JobStartDate=1000)]))
+def test_jobs_that_are_not_made_yet_count_as_idle(run_pass):
+    found = poll(run_pass, Pool(queue=[job(0, 2, JobStartDate=1000)]))
     assert (found.state, found.running, found.idle) == ("waiting", 1, 3)
 
 
-def test_the_named_schedd_is_asked(leg):
+def test_the_named_schedd_is_asked(run_pass):
     pool = Pool(queue=[job(i, 2) for i in range(3)], history=[done(3)])
-    watch.look(leg, "p001", Condor(7, "submit", pool), now=lambda: NOW)
+    status.poll(run_pass, "s001", Condor(7, "submit", pool), now=lambda: NOW)
     for name in ("condor_q", "condor_history"):
         assert pool.asked(name)[0][:4] == [name, "-name", "submit", "7"]
 
 
-def test_the_line_moves(leg):
-    put_progress(leg, "c00000", 2, 2, failed=1)
-    put_progress(leg, "c00001", 1, 2)
+def test_the_line_moves(run_pass):
+    put_progress(run_pass, "c00000", 2, 2, failed=1)
+    put_progress(run_pass, "c00001", 1, 2)
     pool = Pool(queue=[job(1, 2, JobStartDate=1050), job(2, 1), job(3, 1)], history=[done(0)])
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert (found.images_done, found.images_total, found.failed) == (3, 8, 1)
     assert found.rate == pytest.approx(0.03)
     assert found.eta_seconds == pytest.approx(5 / 0.03, abs=0.1)
     assert found.line == ("3/8 images  0.0 images/s  about 3 min left  1 running  2 idle  0 held  1 image failed")
 
 
-def test_before_the_first_job_starts_there_is_no_rate(leg):
-    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+def test_before_the_first_job_starts_there_is_no_rate(run_pass):
+    found = poll(run_pass, Pool(queue=[job(i, 1) for i in range(4)]))
     assert (found.rate, found.eta_seconds) == (None, None)
     assert found.line == "0/8 images  0 running  4 idle  0 held"
 
 
-def test_before_the_first_image_there_is_no_rate(leg):
-    found = look(leg, Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(4)]))
+def test_before_the_first_image_there_is_no_rate(run_pass):
+    found = poll(run_pass, Pool(queue=[job(i, 2, JobStartDate=1000) for i in range(4)]))
     assert (found.rate, found.eta_seconds) == (None, None)
 
 
-def test_a_start_that_is_in_the_future_does_not_break_the_rate(leg):
-    put_progress(leg, "c00000", 2, 2)
-    found = look(leg, Pool(queue=[job(i, 2, JobStartDate=5000) for i in range(4)]))
+def test_a_start_that_is_in_the_future_does_not_break_the_rate(run_pass):
+    put_progress(run_pass, "c00000", 2, 2)
+    found = poll(run_pass, Pool(queue=[job(i, 2, JobStartDate=5000) for i in range(4)]))
     assert found.rate == 2.0
 
 
-def test_a_resumed_run_says_what_was_done_before(leg):
-    summary = fsio.read_json(leg.plan_summary("p001"))
-    fsio.write_json(leg.plan_summary("p001"), {**summary, "done_before": 100})
-    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+def test_a_resumed_run_says_what_was_done_before(run_pass):
+    summary = fsio.read_json(run_pass.submission_summary("s001"))
+    fsio.write_json(run_pass.submission_summary("s001"), {**summary, "done_before": 100})
+    found = poll(run_pass, Pool(queue=[job(i, 1) for i in range(4)]))
     assert found.line.startswith("0/8 images (and 100 done before)")
 
 
-def test_heartbeats_of_other_plans_and_damaged_ones_do_not_count(leg):
-    put_progress(leg, "c00000", 2, 2)
-    fsio.write_text(leg.progress("p002", "c00001"), '{"done":2,"total":2}')
-    fsio.write_text(leg.progress("p001", "c00002"), "{")
-    (leg.progress_dir / ".tmp-1").write_text('{"done":2,"total":2}')
-    assert look(leg, Pool(queue=[job(i, 1) for i in range(4)])).images_done == 2
+def test_heartbeats_of_other_plans_and_damaged_ones_do_not_count(run_pass):
+    put_progress(run_pass, "c00000", 2, 2)
+    fsio.write_text(run_pass.progress("s002", "c00001"), '{"done":2,"total":2}')
+    fsio.write_text(run_pass.progress("s001", "c00002"), "{")
+    (run_pass.progress_dir / ".tmp-1").write_text('{"done":2,"total":2}')
+    assert poll(run_pass, Pool(queue=[job(i, 1) for i in range(4)])).images_done == 2
 
 
-def test_why_nothing_runs_is_said_while_waiting(leg):
-    found = look(leg, Pool(queue=[job(i, 1) for i in range(4)]))
+def test_why_nothing_runs_is_said_while_waiting(run_pass):
+    found = poll(run_pass, Pool(queue=[job(i, 1) for i in range(4)]))
     assert found.state == "waiting"
     assert [notice.reason for notice in found.notices] == ["no execute host is in the pool"]
 
 
-def test_slots_are_not_asked_for_while_a_job_runs(leg):
+def test_slots_are_not_asked_for_while_a_job_runs(run_pass):
     pool = Pool(queue=[job(0, 2, JobStartDate=1000), *(job(i, 1) for i in range(1, 4))])
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert pool.asked("condor_status") == []
     assert found.notices == ()
 
 
-def test_a_central_manager_that_is_away_does_not_end_the_wait(leg):
+def test_a_central_manager_that_is_away_does_not_end_the_wait(run_pass):
     pool = Pool(queue=[job(i, 1) for i in range(4)])
     pool.slots = CommandFailed("condor_status: Error: communication error")
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert found.state == "waiting"
     assert "communication error" in found.notices[0].reason
     assert found.stuck is None
 
 
-def test_a_schedd_that_is_away_does_not_end_the_wait(leg):
-    put_progress(leg, "c00000", 1, 2)
+def test_a_schedd_that_is_away_does_not_end_the_wait(run_pass):
+    put_progress(run_pass, "c00000", 1, 2)
     pool = Pool()
     pool.queue = CommandFailed("condor_q: can't connect")
-    found = look(leg, pool)
+    found = poll(run_pass, pool)
     assert found.state == "waiting"
     assert found.images_done == 1
     assert "HTCondor does not answer" in found.line
     assert [notice.reason for notice in found.notices] == ["condor_q: can't connect"]
 
 
-def test_a_damaged_plan_is_named(leg):
-    leg.plan_summary("p001").write_text("{}")
-    with pytest.raises(YoloError, match="the plan is damaged"):
-        look(leg, Pool())
+def test_a_damaged_plan_is_named(run_pass):
+    run_pass.submission_summary("s001").write_text("{}")
+    with pytest.raises(YoloError, match="the submission is damaged"):
+        poll(run_pass, Pool())
 
 
 @pytest.mark.parametrize(
@@ -377,14 +380,14 @@ def test_a_damaged_plan_is_named(leg):
      (5400, "1 h 30 min"), (7799, "2 h 10 min")],
 )  # fmt: skip
 def test_times_as_people_say_them(seconds, text):
-    assert watch.human_time(seconds) == text
+    assert status.human_time(seconds) == text
 
 
 def test_the_line_has_all_its_parts():
-    status = watch.Status("waiting", 37, 128, 0, 4.1, 22.2, 3, 2, 0)
+    found = status.Status("waiting", 37, 128, 0, 4.1, 22.2, 3, 2, 0)
     expected = "37/128 images  4.1 images/s  about 22 s left  2 running  3 idle  0 held"
-    assert watch.human_line(status) == expected
-    assert watch.human_line(replace(status, failed=2)).endswith("2 images failed")
+    assert status.human_line(found) == expected
+    assert status.human_line(replace(found, failed=2)).endswith("2 images failed")
 
 
 def script(path, text):
@@ -392,35 +395,35 @@ def script(path, text):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_the_commands_are_run_as_they_are_on_a_submit_host(leg, tmp_path, monkeypatch, capsys):
+def test_the_commands_are_run_as_they_are_on_a_submit_host(run_pass, tmp_path, monkeypatch, capsys):
     bin_folder = tmp_path / "bin"
     bin_folder.mkdir()
     script(bin_folder / "condor_q", f"echo '{json.dumps([job(3, 2, JobStartDate=1000)])}'")
     script(bin_folder / "condor_history", f"echo '{json.dumps([done(i) for i in range(3)])}'")
     monkeypatch.setenv("PATH", str(bin_folder), prepend=os.pathsep)
-    run_dir = leg.root.parent
-    watch.main(["--run-dir", str(run_dir), "--leg", "parallel", "--cluster", "7"])
+    run_dir = run_pass.root.parent
+    status.main(["--run-dir", str(run_dir), "--pass", "parallel", "--cluster", "7"])
     printed = json.loads(capsys.readouterr().out)
     assert printed["state"] == "waiting"
     assert (printed["running"], printed["completed"]) == (1, 3)
     script(bin_folder / "condor_q", "echo noise; echo 'can not connect' >&2; exit 1")
-    watch.main(["--run-dir", str(run_dir), "--leg", "parallel", "--cluster", "7"])
+    status.main(["--run-dir", str(run_dir), "--pass", "parallel", "--cluster", "7"])
     assert json.loads(capsys.readouterr().out)["notices"][0]["reason"] == "condor_q: can not connect"
 
 
 def test_a_host_without_htcondor_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(YoloError, match="run this on the submit host"):
-        watch.run_command(["condor_q"])
+        status.run_command(["condor_q"])
 
 
 def test_a_command_that_hangs_does_not_hang_the_wait(monkeypatch):
-    monkeypatch.setattr(watch, "_COMMAND_SECONDS", 0.1)
+    monkeypatch.setattr(status, "_COMMAND_SECONDS", 0.1)
     with pytest.raises(CommandFailed, match="no answer"):
-        watch.run_command(["sleep", "5"])
+        status.run_command(["sleep", "5"])
 
 
 def test_a_leg_without_a_plan_is_named(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     with pytest.raises(YoloError, match="nothing is planned"):
-        watch.main(["--run-dir", str(run.root), "--leg", "single", "--cluster", "1"])
+        status.main(["--run-dir", str(run.root), "--pass", "single", "--cluster", "1"])

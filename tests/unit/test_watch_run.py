@@ -247,7 +247,7 @@ def test_mitogens_words_are_not_shown(watch):
 def test_a_host_whose_share_is_not_mounted_yet_is_waited_for(watch):
     no_code = {
         "rc": 1,
-        "stderr": "Traceback\n/usr/bin/python3: Error while finding module specification for 'yolo.watch'",
+        "stderr": "Traceback\n/usr/bin/python3: Error while finding module specification for 'yolo.pool.status'",
     }
     waits = status("waiting", "1 of 2")
     seen = watch(waits, AWAY, no_code, {"rc": 2, "stderr": "error: No such file"}, "cut o", status("done", "2 of 2"))

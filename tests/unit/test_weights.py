@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from yolo import weights
-from yolo.errors import YoloError
+from yolo.request import weights
+from yolo.share.errors import YoloError
 
 PT = b"PK\x03\x04 a checkpoint"
 ONNX = b"\x08\x09\x12\x07pytorch"
@@ -308,7 +308,7 @@ def test_the_real_demo_weights_come_with_their_confidence(tmp_path):
 
 
 def test_the_demo_weights_have_their_place_beside_the_package():
-    assert Path(weights.__file__).parent.parent / "demo" / "yolov5n-demo.pt" == weights.DEMO
+    assert Path(weights.__file__).parents[2] / "demo" / "yolov5n-demo.pt" == weights.DEMO
 
 
 def test_the_command_prints_json(tmp_path, capsys):

@@ -1,0 +1,1 @@
+"""The job: detect objects in the images of one chunk."""

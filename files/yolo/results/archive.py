@@ -1,0 +1,163 @@
+"""Pack a results folder into one ``results.zip`` inside it. Runs on the control node."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import stat
+import struct
+import sys
+import time
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..share import fsio
+from ..share.errors import YoloError, run_cli
+from ..share.manifest import decode, encode
+from ..request.images import TIMESTAMP_FIELD
+
+NAME = "results.zip"
+"""Name of the zip in the results folder."""
+
+_PACKED_ALREADY = (".jpg", ".jpeg", ".png", ".webp")
+_ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+_ZIP_LAST_YEAR = 2107
+
+
+def members(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files to pack, relative to ``folder``, sorted by their bytes.
+
+    Not the zip itself, nor hidden files: those are temporary.
+
+    Raises:
+        OSError: The folder can't be read.
+    """
+    base = os.fsencode(folder)
+    paths = []
+    folders = [b""]
+    while folders:
+        relative = folders.pop()
+        with os.scandir(os.path.join(base, relative)) as scan:
+            for item in scan:
+                path = os.path.join(relative, item.name)
+                if item.name.startswith(b".") or path == NAME.encode():
+                    continue
+                if item.is_dir(follow_symlinks=False):
+                    folders.append(path)
+                elif item.is_file(follow_symlinks=False):
+                    paths.append(path)
+    return map(decode, sorted(paths))
+
+
+def member_name(path: str, taken: set[str]) -> str:
+    """Return the name of a file in the zip, and add it to ``taken``.
+
+    A zip holds names as UTF-8. A byte that is none becomes ``%`` and two hex digits, and the
+    name gets a number if there is such a name already.
+    """
+    name = "".join(f"%{ord(c) - 0xDC00:02X}" if "\udc80" <= c <= "\udcff" else c for c in path)
+    stem, suffix = os.path.splitext(name)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{stem}-{number}{suffix}"
+    taken.add(name)
+    return name
+
+
+def contents(folder: Path) -> list[tuple[str, zipfile.ZipInfo]]:
+    """Return what belongs into the zip: path relative to ``folder``, and name, date and size in the zip.
+
+    Raises:
+        OSError: A file can't be read.
+    """
+    # Names that need no change first: one that has to be changed must not take theirs.
+    paths = list(members(folder))
+    taken = {path for path in paths if _is_utf8(path)}
+    return [(path, _info(folder, path, path if _is_utf8(path) else member_name(path, taken))) for path in paths]
+
+
+def is_current(folder: Path, wanted: list[tuple[str, zipfile.ZipInfo]]) -> bool:
+    """Tell whether ``results.zip`` holds files of these names, dates and sizes and no others."""
+    try:
+        with zipfile.ZipFile(folder / NAME) as archive:
+            found = archive.infolist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+    return [_mark(info) for info in found] == [_mark(info) for _, info in wanted]
+
+
+def _mark(info: zipfile.ZipInfo) -> tuple[object, ...]:
+    # A zip counts every two seconds.
+    *minutes, seconds = info.date_time
+    return info.filename, info.file_size, *minutes, seconds // 2
+
+
+def bundle(folder: Path) -> bool:
+    """Pack ``folder``, unless its zip is of the same files already, and tell whether it was packed.
+
+    Photos are stored as they are, since they are packed already; the rest is deflated.
+
+    Args:
+        folder: Results folder. Its ``results.zip`` is replaced when the new one is complete.
+
+    Raises:
+        YoloError: There is no such folder.
+        OSError: A file can't be read or written, e.g. the disk is full.
+    """
+    if not folder.is_dir():
+        raise YoloError("no such results folder", folder, "results/<run_id>")
+    wanted = contents(folder)
+    if is_current(folder, wanted):
+        return False
+    with (
+        fsio.atomic_file(folder / NAME) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+    ):
+        for path, info in wanted:
+            with open(_real(folder, path), "rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+    return True
+
+
+def _real(folder: Path, path: str) -> bytes:
+    return os.path.join(os.fsencode(folder), encode(path))
+
+
+def _is_utf8(path: str) -> bool:
+    return not any("\udc80" <= c <= "\udcff" for c in path)
+
+
+def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
+    status = os.stat(_real(folder, path))
+    # A zip's date has no time zone: UTC, so that every control node makes the same zip of the same files. Programs that
+    # unpack go by the Unix time beside it, where it fits.
+    seconds = int(status.st_mtime)
+    date = time.gmtime(seconds)[:6]
+    if not _ZIP_EPOCH[0] <= date[0] <= _ZIP_LAST_YEAR:
+        date = _ZIP_EPOCH
+    info = zipfile.ZipInfo(name, date)
+    if -(1 << 31) <= seconds < 1 << 31:
+        info.extra = struct.pack("<HHBi", TIMESTAMP_FIELD, 5, 1, seconds)
+    stored = os.path.splitext(name)[1].lower() in _PACKED_ALREADY
+    info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
+    info.external_attr = (stat.S_IFREG | 0o644) << 16
+    info.file_size = status.st_size  # tells zipfile when it needs the 64-bit form
+    return info
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Pack a results folder and print as JSON what was made."""
+    parser = argparse.ArgumentParser(prog="yolo.results.archive", description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<run_id>")
+    args = parser.parse_args(argv)
+    changed = bundle(args.folder)
+    out = Path(os.path.abspath(args.folder / NAME))
+    print(fsio.dumps({"zip": str(out), "bytes": out.stat().st_size, "changed": changed}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_cli(main))

@@ -1,0 +1,56 @@
+"""Which images are done: what the records in a pass's journals say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from .bounded_map import bounded_map
+from .journal import find_records
+from .records import Entry, fingerprint, is_same_file
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What the records of a pass say, for one settings digest.
+
+    Attributes:
+        good: Fingerprint (``records.fingerprint``) of the input behind each good record, by key.
+        failed: Fingerprint of the input behind each record of a failure, by key.
+    """
+
+    good: dict[bytes, int]
+    failed: dict[bytes, int]
+
+    def has(self, entry: Entry) -> bool:
+        """Whether there is a good record of that very file."""
+        wanted = fingerprint(entry.size, entry.mtime_ns, entry.content)
+        return is_same_file(self.good.get(_key(entry.key)), wanted)
+
+
+def read_done(paths: Iterable[Path], digest: str) -> Done:
+    """Read what journals say, oldest first.
+
+    Args:
+        paths: The journals.
+        digest: Settings digest of the run; the records of others do not count.
+
+    Raises:
+        OSError: A journal can't be read.
+    """
+    done = Done({}, {})
+    for found in bounded_map(lambda path: [seen for seen, _ in find_records(path)], paths):
+        for record in found:
+            key = _key(record.key)
+            # The newest counts, also if it is of other settings: its results have replaced the older ones.
+            done.good.pop(key, None)
+            done.failed.pop(key, None)
+            if record.settings_digest == digest:
+                kept = done.failed if record.failed else done.good
+                kept[key] = fingerprint(record.size, record.mtime_ns, record.content)
+    return done
+
+
+def _key(key: str) -> bytes:
+    return bytes.fromhex(key)

@@ -1,0 +1,1 @@
+"""Pure functions on arrays: reading images, letterbox, non-maximum suppression, drawing."""
