@@ -1,4 +1,4 @@
-from yolo.request.code_id import code_id, main
+from yolo.request.code_id import code_id
 
 
 def package(folder, **files):
@@ -33,7 +33,12 @@ def test_content_names_and_where_content_stands_count(tmp_path):
     assert len(ids) == 6
 
 
-def test_the_command_prints_the_id_of_this_package(capsys):
-    main([])
-    assert capsys.readouterr().out == f"{code_id()}\n"
+def test_the_id_of_this_package_counts_its_packages():
     assert len(bytes.fromhex(code_id())) == 8
+
+
+def test_a_module_in_a_folder_counts(tmp_path):
+    before = code_id(package(tmp_path / "a", one="1"))
+    (tmp_path / "a" / "share").mkdir()
+    (tmp_path / "a" / "share" / "two.py").write_text("2")
+    assert code_id(tmp_path / "a") != before

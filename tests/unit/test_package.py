@@ -9,9 +9,9 @@ PACKAGE = Path(yolo.__file__).parent
 #: What the control node and the submit host run: these have Python and, for a report, what requirements.txt brings.
 PLAIN = ["share", "request", "pool", "results", "cli"]
 #: Of those, what draws and writes the report.
-REPORTING = {"yolo.results.plots", "yolo.results.report"}
+REPORTING = {"yolo.results.plots", "yolo.results.report", "yolo.cli.publish"}
 #: What a job runs.
-JOBS = {"yolo.cli.detect"}
+JOBS = {"yolo.cli.detect", "yolo.cli.select_engine"}
 #: Of the model, what the submit host reads.
 DESCRIPTIONS = ["yolo.model.model", "yolo.model.selection"]
 

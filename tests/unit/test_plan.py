@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from make_run import DIGEST, entry, make_run, put_job, put_record, restamp
 from yolo.pool import plan
+from yolo.pool import throughput as history
 from yolo.pool.throughput import DEFAULT, Throughput
 from yolo.results import merge
 from yolo.share import fsio, manifest
 from yolo.share.done import Done
 from yolo.share.errors import YoloError
 from yolo.share.records import fingerprint
+from yolo.share.settings import read_settings, run_at
 
 
 def paths(count):
@@ -147,6 +149,7 @@ def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
     assert plan.plan_submission(run, "parallel", slots=2, dry_run=True).throughput == DEFAULT
     put_job(run.get_pass("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})
     merge.collect(run, "single")
+    history.remember(run, read_settings(run), merge.newest_jobs(run.get_pass("single")))
     made = plan.plan_submission(run, "parallel", slots=2)
     assert made.throughput == Throughput(2.0, 1.0, 100, "r1")
     assert [len(chunk) for chunk in planned(run.get_pass("parallel"), made.submission)] == plan.chunk_sizes(
@@ -173,13 +176,12 @@ def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
     assert next(manifest.read(run_pass.chunk("s001", "c00001"))) == entries[4]
 
 
-def test_a_dry_run_counts_and_writes_nothing(tmp_path, capsys):
+def test_a_dry_run_counts_and_writes_nothing(tmp_path):
     run, _ = make_run(tmp_path, paths(10), skipped=("003.jpg",))
     before = sorted(tmp_path.rglob("*"))
     made = plan.plan_submission(run, "parallel", slots=1, chunk_size=4, dry_run=True)
     assert made == plan.Submission(None, 3, 9, 0, 0, 1)
-    plan.main(["--run-dir", str(run.root), "--pass", "single", "--slots", "1", "--single-chunk", "--dry-run"])
-    assert json.loads(capsys.readouterr().out)["images"] == 9
+    assert plan.plan_submission(run, "single", 1, single_chunk=True, dry_run=True).images == 9
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -194,7 +196,7 @@ def test_a_dry_run_of_a_run_without_settings_has_all_to_do(tmp_path):
 def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
     make_run(tmp_path / "share", paths(20))
     monkeypatch.chdir(tmp_path)
-    plan.main(["--run-dir", "share/runs/r1", "--pass", "single", "--slots", "1", "--chunk-size", "1"])
+    plan.plan_submission(run_at(Path("share/runs/r1")), "single", 1, chunk_size=1)
     root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "s001"
     expected = [str(root / f"c{number:05d}.jsonl") for number in range(20)]
     assert (root / "queue.txt").read_text().splitlines() == expected
@@ -306,22 +308,12 @@ def test_legs_do_not_see_each_others_records(tmp_path):
     assert plan.plan_submission(run, "parallel", 1).images == 1
 
 
-def test_nothing_to_do_makes_no_plan(tmp_path, capsys):
+def test_nothing_to_do_makes_no_submission(tmp_path):
     run, entries = make_run(tmp_path, paths(1))
     put_record(run.get_pass("parallel"), entries[0])
-    plan.main(["--run-dir", str(run.root), "--pass", "parallel", "--slots", "2"])
-    printed = json.loads(capsys.readouterr().out)
-    assert printed == {
-        "submission": None,
-        "chunks": 0,
-        "images": 0,
-        "done_before": 1,
-        "failed_before": 0,
-        "skipped": 0,
-        "queue": None,
-        "throughput": {"images_per_second": 2.0, "start_seconds": 2.0, "images": 0, "run_id": ""},
-    }
-    assert not run.get_pass("parallel").chunks.exists()
+    made = plan.plan_submission(run, "parallel", 2)
+    assert (made.submission, made.chunks, made.images, made.done_before) == (None, 0, 0, 1)
+    assert not (run.get_pass("parallel").chunks).exists()
 
 
 def test_plans_are_numbered_and_none_is_written_over(tmp_path):

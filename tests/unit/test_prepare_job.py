@@ -7,8 +7,8 @@ import pytest
 from yolo.model.model import ModelInfo
 from yolo.model.selection import ModelRequest
 from yolo.pool import hosts, prepare
-from yolo.pool.prepare import ASKED, known, memory, poll, start, would
-from yolo.pool.status import CommandFailed
+from yolo.pool.condor import CommandFailed
+from yolo.pool.prepare import ASKED, known, memory, poll, start
 from yolo.share import fsio
 from yolo.share.errors import YoloError
 from yolo.share.layout import Share
@@ -99,23 +99,6 @@ def test_a_kept_choice_that_differs_too_much_is_refused(asked):
     keep(asked, precision_difference=worse)
     with pytest.raises(YoloError, match="changes the detections too much"):
         known(asked)
-
-
-def test_a_check_says_what_is_known_and_submits_nothing(asked, capsys, monkeypatch):
-    monkeypatch.setattr(prepare, "start", lambda *_: pytest.fail("a check submits nothing"))
-    arguments = [
-        *("start", "--dry-run", "--weights", str(asked.weights.root), "--kind", "pt", "--memory", "800M"),
-        *("--run-dir", str(asked.run.root), "--input-dir", str(asked.input_dir), "--largest", "2000"),
-        *("--log-dir", "/nowhere"),
-    ]
-    assert prepare.main(arguments) == 0
-    assert json.loads(capsys.readouterr().out)["made"] is True
-    assert "is not made yet" in would(asked)["sentence"]
-    prepared(asked)
-    assert "the model is there" in would(asked)["sentence"]
-    keep(asked)
-    assert prepare.main(arguments) == 0
-    assert json.loads(capsys.readouterr().out)["made"] is False
 
 
 # --- submitting ----------------------------------------------------------------------------------------------

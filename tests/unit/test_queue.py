@@ -1,7 +1,7 @@
 import json
 
 import pytest
-from yolo.pool import ads
+from yolo.pool import ads, explain
 from yolo.share.errors import YoloError
 
 # As condor_q -json prints a job of a run: expressions are texts in /Expr(...)/.
@@ -153,7 +153,7 @@ HOLDS = [
 
 @pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
 def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, remedy):
-    found = ads.explain_hold(held(code, sub, words))
+    found = explain.explain_hold(held(code, sub, words))
     assert found.reason.startswith("job 12.3 is held: ")
     assert reason in found.reason
     assert any(part in found.remedy for part in remedy.split("|"))
@@ -163,23 +163,23 @@ def test_a_hold_is_said_in_plain_words_with_a_remedy(code, sub, words, reason, r
 
 @pytest.mark.parametrize(("code", "sub", "words", "reason", "remedy"), HOLDS)
 def test_a_job_that_is_about_to_go_cannot_be_released(code, sub, words, reason, remedy):
-    found = ads.explain_hold(held(code, sub, words), gone=True)
-    assert found.reason == ads.explain_hold(held(code, sub, words)).reason.replace(" is held", " was held", 1)
+    found = explain.explain_hold(held(code, sub, words), gone=True)
+    assert found.reason == explain.explain_hold(held(code, sub, words)).reason.replace(" is held", " was held", 1)
     assert "condor_release" not in found.remedy
     assert "condor_rm" not in found.remedy
     assert found.remedy.endswith("run the same run_id again: only what is missing or failed is done")
 
 
 def test_a_job_that_needs_more_is_not_to_be_released():
-    assert "condor_release" not in ads.explain_hold(held(34)).remedy
-    assert "inference_run_memory" in ads.explain_hold(held(34)).remedy
+    assert "condor_release" not in explain.explain_hold(held(34)).remedy
+    assert "inference_run_memory" in explain.explain_hold(held(34)).remedy
 
 
 def test_who_held_a_job():
-    assert ads.held_by_hand(held(1))
-    assert ads.held_by_hand(held(15))
-    assert not ads.held_by_hand(held(34))
-    assert not ads.held_by_hand(job(JobStatus=1, HoldReasonCode=1))
+    assert explain.held_by_hand(held(1))
+    assert explain.held_by_hand(held(15))
+    assert not explain.held_by_hand(held(34))
+    assert not explain.held_by_hand(job(JobStatus=1, HoldReasonCode=1))
 
 
 @pytest.mark.parametrize(
@@ -192,27 +192,27 @@ def test_who_held_a_job():
     ],
 )
 def test_why_the_images_of_a_job_have_no_result(ad, expected):
-    assert ads.reason_for_images(ad, "bad") == expected
+    assert explain.reason_for_images(ad, "bad") == expected
 
 
 def test_every_code_that_can_come_up_here_is_explained():
     asked = {1, 3, 6, 7, 12, 13, 14, 16, 21, 22, 26, 32, 33, 34, 35}
     assert asked <= {code for code, *_ in HOLDS}
-    known = set(ads._HOLDS) | set(ads._ERRNO_PLACES)
+    known = set(explain._HOLDS) | set(explain._ERRNO_PLACES)
     for code in known:
-        assert "hold code is" not in ads.explain_hold(held(code)).reason
+        assert "hold code is" not in explain.explain_hold(held(code)).reason
 
 
 def test_an_unknown_error_number_still_has_a_remedy():
-    assert "site.yml" in ads.explain_hold(held(7, 99)).remedy
+    assert "site.yml" in explain.explain_hold(held(7, 99)).remedy
 
 
 def test_braces_in_htcondors_words_do_no_harm():
-    assert "{x}" in ads.explain_hold(held(6, 2, "Failed to execute '{x}'")).reason
+    assert "{x}" in explain.explain_hold(held(6, 2, "Failed to execute '{x}'")).reason
 
 
 def test_reasons_stay_one_line():
-    found = ads.explain_hold(held(6, 2, "one\ntwo"))
+    found = explain.explain_hold(held(6, 2, "one\ntwo"))
     assert "\n" not in found.reason
 
 
@@ -229,24 +229,24 @@ def test_reasons_stay_one_line():
     ],
 )
 def test_a_removed_job_says_why(words, expected):
-    found = ads.explain_removed(job(JobStatus=3, RemoveReason=words))
+    found = explain.explain_removed(job(JobStatus=3, RemoveReason=words))
     assert found.reason.startswith(f"job 12.3 was removed: {expected}")
     assert words in found.reason
     assert "run the same run_id again" in found.remedy
-    assert "other jobs go on" in ads.explain_removed(job(JobStatus=3), gone=False).remedy
+    assert "other jobs go on" in explain.explain_removed(job(JobStatus=3), gone=False).remedy
 
 
 def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
     ad = job(JobStatus=4, ExitCode=2, LastRemoteHost="slot1_1@execute2")
-    found = ads.explain_exit(ad, "error: model damaged")
+    found = explain.explain_exit(ad, "error: model damaged")
     assert found.reason == ("job 12.3 ended with exit code 2 on slot1_1@execute2. Its last words: error: model damaged")
     assert "s001-c00003.err" in found.remedy
 
 
 def test_an_empty_pool_is_named():
-    assert "no execute host" in ads.explain_idle(job(), []).reason
+    assert "no execute host" in explain.explain_idle(job(), []).reason
     dynamic_only = [{**SLOT, "PartitionableSlot": False, "DynamicSlot": True}]
-    assert "no execute host" in ads.explain_idle(job(), dynamic_only).reason
+    assert "no execute host" in explain.explain_idle(job(), dynamic_only).reason
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_an_empty_pool_is_named():
 )
 def test_a_request_that_no_slot_can_meet_is_named(change, expected):
     small = {**SLOT, "TotalSlotMemory": 500}
-    found = ads.explain_idle(job(**change), [small, SLOT])
+    found = explain.explain_idle(job(**change), [small, SLOT])
     assert expected in found.reason
-    assert found == ads.explain_too_large(job(**change), [small, SLOT])
+    assert found == explain.explain_too_large(job(**change), [small, SLOT])
 
 
 @pytest.mark.parametrize(
@@ -273,53 +273,53 @@ def test_a_request_that_no_slot_can_meet_is_named(change, expected):
     ],
 )
 def test_what_would_fit_is_said(change, remedy):
-    assert remedy in ads.explain_too_large(job(**change), [SLOT]).remedy
+    assert remedy in explain.explain_too_large(job(**change), [SLOT]).remedy
 
 
 def test_a_full_slot_of_the_right_size_is_busy_not_too_small():
     full = {**SLOT, "Cpus": 0, "Memory": 1000}
-    found = ads.explain_idle(job(), [full, full])
+    found = explain.explain_idle(job(), [full, full])
     assert found.reason == "all execute hosts are busy with other jobs"
-    found = ads.explain_idle(job(), [full])
+    found = explain.explain_idle(job(), [full])
     assert found.reason == "the pool's only execute host is busy with other jobs"
     assert "by themselves" in found.remedy
     claimed = {**SLOT, "PartitionableSlot": False, "DynamicSlot": True, "State": "Claimed"}
-    assert "busy" in ads.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
+    assert "busy" in explain.explain_idle(job(), [full, {**claimed, "Activity": "Busy"}]).reason
     # Kept for the next job by one that has ended.
-    assert "next round" in ads.explain_idle(job(), [full, claimed]).reason
+    assert "next round" in explain.explain_idle(job(), [full, claimed]).reason
 
 
 def test_requests_that_only_different_hosts_can_meet_are_named():
     wide, deep = {**SLOT, "TotalSlotCpus": 4}, {**SLOT, "TotalSlotMemory": 9000}
-    found = ads.explain_too_large(job(RequestCpus=4, RequestMemory=9000), [wide, deep])
+    found = explain.explain_too_large(job(RequestCpus=4, RequestMemory=9000), [wide, deep])
     assert found.reason == "each job asks for 4 CPUs, 9000 MB of memory, 50000 KB of disk; no slot has all of that"
-    assert ads.explain_too_large(job(RequestCpus=4, RequestMemory=1900), [wide, deep]) is None
+    assert explain.explain_too_large(job(RequestCpus=4, RequestMemory=1900), [wide, deep]) is None
 
 
 def test_nothing_is_too_large_for_a_pool_without_hosts():
-    assert ads.explain_too_large(job(RequestCpus=64), []) is None
+    assert explain.explain_too_large(job(RequestCpus=64), []) is None
 
 
 def test_drained_hosts_are_named():
-    found = ads.explain_idle(job(), [{**SLOT, "State": "Drained", "Activity": "Idle"}])
+    found = explain.explain_idle(job(), [{**SLOT, "State": "Drained", "Activity": "Idle"}])
     assert "drained" in found.reason
     assert "condor_drain -cancel" in found.remedy
 
 
 def test_requirements_that_match_none_are_named():
-    found = ads.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
+    found = explain.explain_idle(job(LastRejMatchReason="no match found "), [SLOT, SLOT])
     assert "match none of the execute hosts" in found.reason
-    assert "next round" in ads.explain_idle(job(LastRejMatchReason="no match found "), [SLOT], ran=True).reason
+    assert "next round" in explain.explain_idle(job(LastRejMatchReason="no match found "), [SLOT], ran=True).reason
     assert "condor_q -better-analyze 12.3" in found.remedy
 
 
 def test_a_request_that_is_an_expression_is_no_obstacle():
     ad = job(RequestDisk="\\/Expr(DiskUsage)\\/", RequestMemory="\\/Expr(ifThenElse(...))\\/")
-    assert "next round" in ads.explain_idle(ad, [SLOT]).reason
+    assert "next round" in explain.explain_idle(ad, [SLOT]).reason
 
 
 def test_a_job_that_fits_waits_for_matchmaking():
-    assert "next round" in ads.explain_idle(job(), [SLOT]).reason
+    assert "next round" in explain.explain_idle(job(), [SLOT]).reason
     static = {**SLOT, "PartitionableSlot": False}
-    assert "next round" in ads.explain_idle(job(), [static]).reason
-    assert "busy" in ads.explain_idle(job(), [{**static, "State": "Claimed"}]).reason
+    assert "next round" in explain.explain_idle(job(), [static]).reason
+    assert "busy" in explain.explain_idle(job(), [{**static, "State": "Claimed"}]).reason

@@ -1,17 +1,15 @@
 import hashlib
 import io
-import json
 import os
 import shutil
 import struct
 import subprocess
-import sys
 import time
 import zipfile
 from pathlib import Path
 
 import pytest
-from yolo.request import images, known_files, listing
+from yolo.request import images, known_files, listing, zips
 from yolo.share import contents, manifest
 from yolo.share.errors import YoloError
 
@@ -113,7 +111,7 @@ def test_a_zip_that_was_cut_short_is_refused(tmp_path):
 
 
 def test_a_bomb_is_refused_before_it_goes_off(tmp_path, monkeypatch):
-    monkeypatch.setattr(images, "RATIO_FREE_BYTES", 1 << 20)
+    monkeypatch.setattr(zips, "RATIO_FREE_BYTES", 1 << 20)
     path = make_zip(tmp_path / "a.zip", {"a.bmp": bytes(3 << 20)},
                     compression=zipfile.ZIP_DEFLATED)  # fmt: skip
     refused(path, tmp_path, "looks like a zip bomb.*3145728")
@@ -193,7 +191,7 @@ def test_the_time_of_a_member_is_kept(tmp_path):
 def test_a_zip_is_unpacked_once(tmp_path, monkeypatch):
     path = make_zip(tmp_path / "a.zip", {"a.jpg": JPEG})
     first = images.unpack(path, tmp_path / "cache")
-    monkeypatch.setattr(images, "_unpack", lambda *_: pytest.fail("unpacked again"))
+    monkeypatch.setattr(zips, "_unpack", lambda *_: pytest.fail("unpacked again"))
     shutil.copy(path, tmp_path / "copy.zip")
     assert images.unpack(tmp_path / "copy.zip", tmp_path / "cache") == first
 
@@ -322,17 +320,8 @@ def test_a_slug_is_a_plain_name(name, expected):
     assert images.slug(name) == expected
 
 
-def run(*arguments):
-    package = Path(images.__file__).parents[2]
-    return subprocess.run(
-        [sys.executable, "-m", "yolo.request.images", *map(os.fspath, arguments)],
-        env={"PYTHONPATH": str(package), "PATH": os.environ["PATH"]},
-        capture_output=True,
-    )
-
-
 @pytest.mark.skipif(shutil.which("rsync") is None, reason="no rsync here")
-def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
+def test_the_lists_give_rsync_what_it_needs_whatever_the_names(tmp_path):
     folder = os.fsencode(tmp_path / "in")
     names = [b"a b/caf\xe9.jpg", b"#x.jpg", b";y.jpg", b"n\nl.jpg", b"-d.jpg", "ü.jpg".encode()]
     for name in [*names, b"skipped.txt", b".hidden.jpg"]:
@@ -340,9 +329,7 @@ def test_the_command_gives_rsync_what_it_needs_whatever_the_names(tmp_path):
         with open(os.path.join(folder, name), "wb") as file:
             file.write(JPEG)
     (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "ü.jpg")
-    result = run(tmp_path / "in", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
-    printed = json.loads(result.stdout)
+    printed = images.list_images(str(tmp_path / "in"), tmp_path / "cache", tmp_path / "out")
     assert printed == {
         "root": str(tmp_path / "in"),
         "input_id": printed["input_id"],
@@ -373,7 +360,7 @@ def test_calls_at_the_same_time_do_not_mix(tmp_path):
         folder = tmp_path / name
         folder.mkdir()
         (folder / f"{name}.jpg").write_bytes(JPEG)
-        printed.append(images.prepare(str(folder), tmp_path / "cache", tmp_path / "out"))
+        printed.append(images.list_images(str(folder), tmp_path / "cache", tmp_path / "out"))
     assert [Path(said["files_from"]).read_bytes() for said in printed] == [b"./one.jpg\0", b"./two.jpg\0"]
     listed = [[entry.path for entry in manifest.read(said["manifest"])] for said in printed]
     assert listed == [["one.jpg"], ["two.jpg"]]
@@ -384,26 +371,24 @@ def test_lists_of_the_past_weeks_go(tmp_path):
     folder.mkdir()
     (folder / "a.jpg").write_bytes(JPEG)
     old, recent = (
-        Path(images.prepare(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
+        Path(images.list_images(str(folder), tmp_path / "cache", tmp_path / "out")["manifest"]).parent for _ in range(2)
     )
     past = time.time() - 8 * 86400
     os.utime(old, (past, past))
-    images.prepare(str(folder), tmp_path / "cache", tmp_path / "out")
+    images.list_images(str(folder), tmp_path / "cache", tmp_path / "out")
     assert not old.exists()
     assert recent.exists()
 
 
-def test_the_command_fails_in_one_line(tmp_path):
-    result = run(tmp_path / "nothing", "--cache", tmp_path / "cache", "--out", tmp_path / "out")
-    assert result.returncode == 2
-    assert result.stdout == b""
-    assert result.stderr.count(b"\n") == 1
+def test_nothing_is_written_where_there_are_no_images(tmp_path):
+    with pytest.raises(YoloError, match="no such images"):
+        images.list_images(str(tmp_path / "nothing"), tmp_path / "cache", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def listed(folder, tmp_path, **options):
     """What the command prints, after the index took its place as the playbook does when all is sent."""
-    said = images.prepare(str(folder), tmp_path / "cache", tmp_path / "out", tmp_path / "known", **options)
+    said = images.list_images(str(folder), tmp_path / "cache", tmp_path / "out", tmp_path / "known", **options)
     (tmp_path / "known").mkdir(exist_ok=True)
     shutil.copy(said["index"], tmp_path / "known" / said["input_id"])
     entries = {entry.path: entry for entry in manifest.read(said["manifest"])}

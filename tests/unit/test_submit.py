@@ -4,7 +4,7 @@ import time
 import pytest
 from make_run import make_run
 from yolo.pool import submit
-from yolo.pool.status import CommandFailed
+from yolo.pool.condor import CommandFailed
 from yolo.share import fsio
 from yolo.share.errors import YoloError
 from yolo.share.submitted import read_submitted

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from yolo.request import images
+from yolo.request import zips
 from yolo.results import archive
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -110,7 +110,7 @@ def test_a_zip_of_results_is_the_same_in_every_zone_and_has_the_files_times(zone
     with zipfile.ZipFile(tmp_path / "results.zip") as packed:
         (info,) = packed.infolist()
     assert info.date_time == (2026, 7, 1, 12, 0, 0)
-    assert images.member_mtime(info) == changed
+    assert zips.member_mtime(info) == changed
 
 
 @pytest.mark.skipif(shutil.which("unzip") is None, reason="unzip is not installed")

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_progress
-from yolo.pool import plan, status
-from yolo.pool.status import CommandFailed, Condor
+from yolo.pool import condor, plan, room, status, words
+from yolo.pool.condor import CommandFailed, Condor
 from yolo.share import fsio
 from yolo.share.errors import YoloError
 
@@ -200,7 +200,7 @@ def test_jobs_that_die_of_a_full_share_end_the_wait_with_that_reason(run_pass):
 
 
 def test_the_share_is_asked_how_much_is_free(tmp_path):
-    assert 0 < status.free_bytes_of(tmp_path) < 1 << 60
+    assert 0 < room.free_bytes_of(tmp_path) < 1 << 60
 
 
 def test_jobs_that_no_slot_can_take_are_stuck(run_pass):
@@ -380,7 +380,7 @@ def test_a_damaged_plan_is_named(run_pass):
      (5400, "1 h 30 min"), (7799, "2 h 10 min")],
 )  # fmt: skip
 def test_times_as_people_say_them(seconds, text):
-    assert status.human_time(seconds) == text
+    assert words.human_time(seconds) == text
 
 
 def test_the_line_has_all_its_parts():
@@ -395,35 +395,13 @@ def script(path, text):
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
-def test_the_commands_are_run_as_they_are_on_a_submit_host(run_pass, tmp_path, monkeypatch, capsys):
-    bin_folder = tmp_path / "bin"
-    bin_folder.mkdir()
-    script(bin_folder / "condor_q", f"echo '{json.dumps([job(3, 2, JobStartDate=1000)])}'")
-    script(bin_folder / "condor_history", f"echo '{json.dumps([done(i) for i in range(3)])}'")
-    monkeypatch.setenv("PATH", str(bin_folder), prepend=os.pathsep)
-    run_dir = run_pass.root.parent
-    status.main(["--run-dir", str(run_dir), "--pass", "parallel", "--cluster", "7"])
-    printed = json.loads(capsys.readouterr().out)
-    assert printed["state"] == "waiting"
-    assert (printed["running"], printed["completed"]) == (1, 3)
-    script(bin_folder / "condor_q", "echo noise; echo 'can not connect' >&2; exit 1")
-    status.main(["--run-dir", str(run_dir), "--pass", "parallel", "--cluster", "7"])
-    assert json.loads(capsys.readouterr().out)["notices"][0]["reason"] == "condor_q: can not connect"
-
-
 def test_a_host_without_htcondor_is_named(monkeypatch):
     monkeypatch.setenv("PATH", "/nonexistent")
     with pytest.raises(YoloError, match="run this on the submit host"):
-        status.run_command(["condor_q"])
+        condor.run_command(["condor_q"])
 
 
 def test_a_command_that_hangs_does_not_hang_the_wait(monkeypatch):
-    monkeypatch.setattr(status, "_COMMAND_SECONDS", 0.1)
+    monkeypatch.setattr(condor, "_COMMAND_SECONDS", 0.1)
     with pytest.raises(CommandFailed, match="no answer"):
-        status.run_command(["sleep", "5"])
-
-
-def test_a_leg_without_a_plan_is_named(tmp_path):
-    run, _ = make_run(tmp_path, ["a.jpg"])
-    with pytest.raises(YoloError, match="nothing is planned"):
-        status.main(["--run-dir", str(run.root), "--pass", "single", "--cluster", "1"])
+        condor.run_command(["sleep", "5"])

@@ -13,7 +13,14 @@ from collections.abc import Sequence
 from ..share.errors import EXIT_ERROR, run_cli
 
 COMMANDS = {
-    "detect": "the job: detect objects in the images of one chunk",
+    "request": "control node: check what a user asks of a run, list its images, find its weights",
+    "prepare": "submit host: have the pool prepare the model, write the run's settings",
+    "submit": "submit host: plan what a pass has not done yet and submit it",
+    "status": "submit host: how far a submission is, how fast, what stands still and why",
+    "finish": "submit host: merge what a pass's jobs did, compare the passes",
+    "publish": "control node: write the report, pack the results, sum them up",
+    "select-engine": "execute host: a job of the pool, make the model of a run and select its engine",
+    "detect": "execute host: the job, detect objects in the images of one chunk",
 }
 """Commands, in the order of a run, and what they do. A command's module is called as the command, with underscores."""
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from ..share import fsio
-from ..share.errors import run_cli
 from . import ads
-from .status import CommandFailed, Runner, plural, run_command
+from .condor import CommandFailed, Runner, run_command
+from .words import plural
 
 SETTLED = 60
 """Seconds after its start by which the manager has heard of every host that is up: with reports each 20 s, 41."""
@@ -82,15 +79,3 @@ def found(slots: Sequence[dict[str, Any]]) -> Status:
     cpus = sum(count for _, count in machines)
     line = f"{plural(len(machines), 'execute host')} with {plural(cpus, 'processor')} in the pool"
     return Status("done", line, machines, max(ads.number(ad, "TotalSlotMemory") or 0 for ad in slots))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print which execute hosts the pool has."""
-    parser = argparse.ArgumentParser(prog="python -m yolo.pool.hosts", description=__doc__)
-    parser.add_argument("--expected", type=int, required=True, help="how many execute hosts there should be")
-    print(fsio.dumps(asdict(poll(parser.parse_args(argv).expected))))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

@@ -7,14 +7,12 @@ host as the job user.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import os
 import re
 import shutil
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
@@ -23,11 +21,11 @@ from typing import BinaryIO
 from ..share import fsio, outputs
 from ..share.bounded_map import bounded_map
 from ..share.done import Done, read_done
-from ..share.errors import YoloError, run_cli
+from ..share.errors import YoloError
 from ..share.journal import journals
-from ..share.layout import PASSES, Pass, Run, chunk_name, submission_name
+from ..share.layout import Pass, Run, chunk_name, submission_name
 from ..share.records import JSON_STRING, fingerprint, is_same_file
-from ..share.settings import check_manifest, read_digest, read_settings, run_at
+from ..share.settings import check_manifest, read_digest, read_settings
 from .throughput import DEFAULT, Throughput, recall
 
 STARTS_HIDDEN = 3
@@ -283,24 +281,3 @@ def last_submission(run_pass: Pass) -> str | None:
     except FileNotFoundError:
         return None
     return submission_name(number) if number else None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write the next submission and print it as JSON."""
-    parser = argparse.ArgumentParser(prog="yolo.pool.plan", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
-    parser.add_argument("--pass", dest="pass_name", choices=PASSES, required=True)
-    parser.add_argument("--slots", type=int, required=True, help="slots of the pool")
-    size = parser.add_mutually_exclusive_group()
-    size.add_argument("--chunk-size", type=int, help="images a chunk, at most")
-    size.add_argument("--single-chunk", action="store_true", help="all images in one chunk")
-    parser.add_argument("--dry-run", action="store_true", help="write nothing")
-    args = parser.parse_args(argv)
-    run = run_at(args.run_dir)
-    submission = plan_submission(run, args.pass_name, args.slots, args.chunk_size, args.single_chunk, args.dry_run)
-    print(fsio.dumps(asdict(submission)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

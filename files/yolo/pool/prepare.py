@@ -1,36 +1,43 @@
-"""Have the pool prepare a run's model: ``yolo.model.selector`` as a job, on whatever execute host is free.
+"""Have the pool prepare a run's model, on whatever execute host is free.
 
-The submit host runs this as the job user, with the standard library alone. ``start`` prints what an earlier call
-kept, or submits the job and prints its cluster; a wait loop calls ``look`` until the state is not ``waiting``::
-
-    python -m yolo.pool.prepare start --weights DIR --kind pt --run-dir DIR --input-dir DIR ... < prepare.sub
-    python -m yolo.pool.prepare look --run-dir DIR --cluster 12
+The submit host runs this as the job user, with the standard library alone.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import re
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..model.model import is_prepared, load_info
-from ..model.selection import ModelRequest, add_arguments, answer, asked_by, check_limit, kept_selection
+from ..model.selection import ModelRequest, answer, check_limit, kept_selection
 from ..share import fsio
-from ..share.errors import EXIT_ERROR, YoloError, run_cli
+from ..share.errors import EXIT_ERROR, YoloError
 from ..share.layout import Run
 from . import ads
-from .ads import Ad, Explanation
-from .status import HISTORY_TRIES, CommandFailed, Condor, Runner, human_time, read_tail, run_command
+from .ads import Ad
+from .condor import CommandFailed, Condor, Runner, run_command
+from .ended_badly import read_tail
+from .explain import (
+    MATCHABLE,
+    Explanation,
+    explain_exit,
+    explain_hold,
+    explain_idle,
+    explain_removed,
+    explain_too_large,
+)
+from .status import HISTORY_TRIES
+from .words import human_time
 
 RUN, ASKED = "YoloPrepares", "YoloAsked"
-"""Attributes of the job: the run's name, and a digest of its submit file."""
+"""Attributes of the job: the run's name, and a digest of its submit file and of what the run wants."""
 
 EXPLAIN_AFTER = 10
 """Seconds that the job may wait before it is said why."""
@@ -122,7 +129,8 @@ def start(
         YoloError: HTCondor does not take it.
         OSError: The share can't be written.
     """
-    digest = hashlib.sha256(submit_file.encode()).hexdigest()[:16]
+    wishes = [asked.kind, asked.engine, asked.precision, asked.imgsz, asked.threads, asked.limit]
+    digest = hashlib.sha256(fsio.dumps([submit_file, *wishes]).encode()).hexdigest()[:16]
     folder = asked.run.prepare_dir
     try:
         constraint = f'{RUN} == "{asked.run.run_id}"'
@@ -180,7 +188,7 @@ def poll(
     state = ads.state(ad)
     if state == "held":
         # The playbook removes it.
-        return _failed(ads.explain_hold(ad, gone=True))
+        return _failed(explain_hold(ad, gone=True))
     since = ads.number(ad, "EnteredCurrentStatus")
     seconds = max(now() - since, 0) if since else 0.0
     if state != "idle":
@@ -217,7 +225,7 @@ def ended(ad: Ad | None, cluster: int, said: dict[str, Any] | None, tail: str) -
         tail: The last lines of its error file, parted by `` | ``.
     """
     if ad is not None and ads.state(ad) == "removed":
-        return _failed(ads.explain_removed(ad))
+        return _failed(explain_removed(ad))
     failed = ads.failed_exit(ad) if ad is not None else None
     if said is not None and failed is None:
         return Status("done", "the model is prepared", answer=said)
@@ -225,7 +233,7 @@ def ended(ad: Ad | None, cluster: int, said: dict[str, Any] | None, tail: str) -
     if ad is not None and ads.number(ad, "ExitCode") == EXIT_ERROR and last.startswith("error: "):
         return Status("failed", "the model can't be prepared", last.removeprefix("error: "))
     if ad is not None and failed is not None:
-        return _failed(ads.explain_exit(ad, tail))
+        return _failed(explain_exit(ad, tail))
     return Status(
         "failed",
         "the model can't be prepared",
@@ -242,14 +250,14 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
         slots: All slots of the pool.
         seconds: How long it has been idle.
     """
-    found = ads.explain_idle(ad, slots)
+    found = explain_idle(ad, slots)
     whole = [slot for slot in slots if slot.get("DynamicSlot") is not True]
-    if seconds >= STUCK and ads.explain_too_large(ad, slots):
+    if seconds >= STUCK and explain_too_large(ad, slots):
         return _failed(found)
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)
     # Nobody can do anything about a slot that is free: its host answers late, or is lost and not missed yet.
-    if seconds < EXPLAIN_AFTER or found == ads.MATCHABLE:
+    if seconds < EXPLAIN_AFTER or found == MATCHABLE:
         return Status("waiting", _idle_line(ad, seconds))
     return Status("waiting", _idle_line(ad, seconds), found.reason, found.remedy)
 
@@ -276,35 +284,7 @@ def read_answer(path: Path) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see the module's text."""
-    parser = argparse.ArgumentParser(prog="python -m yolo.pool.prepare", description="Have the pool prepare a model.")
-    commands = parser.add_subparsers(dest="command", required=True)
-    starts = commands.add_parser("start", help="print what is kept, or submit the job; standard input: submit file")
-    add_arguments(starts)
-    starts.add_argument("--memory", required=True, help="of a job that detects, as HTCondor takes it")
-    starts.add_argument("--largest", type=int, required=True, help="memory of the pool's largest slot, MiB")
-    starts.add_argument("--log-dir", type=Path, required=True, help="folder of the event log, made if it is missing")
-    starts.add_argument("--dry-run", action="store_true", help="submit nothing, say what is known")
-    looks = commands.add_parser("look", help="print how the job stands")
-    looks.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
-    looks.add_argument("--cluster", type=int, required=True, help="ClusterId of the job")
-    args = parser.parse_args(argv)
-    if args.command == "look":
-        print(fsio.dumps(asdict(poll(Run(args.run_dir), args.cluster))))
-        return 0
-    asked = asked_by(args)
-    found = known(asked)
-    if found is None:
-        found = would(asked) if args.dry_run else {"cluster": submit(asked, args)}
-    print(fsio.dumps(found))
-    return 0
-
-
-def submit(asked: ModelRequest, args: argparse.Namespace) -> int:
-    """Submit the job that the command line asks for; return its cluster."""
-    return start(asked, sys.stdin.read(), args.log_dir, memory(asked, args.memory, args.largest))
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))
+def remove(cluster: int, run: Runner = run_command) -> None:
+    """Remove a job that failed: held, it would stand in the queue for ever, and the next call would wait for it."""
+    with suppress(CommandFailed):
+        run(["condor_rm", str(cluster)])

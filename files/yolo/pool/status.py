@@ -5,64 +5,29 @@ A wait loop calls this on the submit host, as the job user, until the state is n
 
 from __future__ import annotations
 
-import argparse
 import os
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..share import fsio
-from ..share.errors import YoloError, run_cli
-from ..share.layout import PASSES, Pass, chunk_name
+from ..share.errors import YoloError
+from ..share.layout import Pass, chunk_name
 from ..share.records import JobReport, Progress
-from ..share.settings import run_at
 from . import ads
-from .ads import Ad, Explanation
-from .plan import last_submission
-
-Runner = Callable[[Sequence[str]], str]
-"""Runs a command and returns its standard output; raises :class:`CommandFailed`."""
+from .ads import Ad
+from .condor import CommandFailed, Jobs
+from .ended_badly import explain_first, explain_kinds, unfinished_reasons
+from .explain import Explanation, explain_exit, explain_idle, explain_too_large, held_by_hand
+from .room import FULL_BYTES, Work, explain_room, free_bytes_of
+from .words import human_time, plural
 
 HISTORY_TRIES = 5
 """Looks at the history for jobs that left the queue, a second apart, before they count as lost."""
 
 SYSTEMATIC = 3
 """So many jobs that end badly before one ends well are no accident."""
-
-SMALL_FILES_BYTES = 8192
-"""What an image takes on the share beside its annotated copy: its label file's block and its record."""
-
-FULL_BYTES = 16 << 20
-"""A share with less room than this is full: the next image may not fit."""
-
-_MIB = 1 << 20
-_COMMAND_SECONDS = 60
-_TAIL_BYTES = 4096
-_TAIL_LINES = 5
-
-
-class CommandFailed(Exception):
-    """A command of HTCondor did not succeed; the text is its last words."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """Images of a submission.
-
-    Attributes:
-        done: Finished, failed ones included.
-        failed: Failed ones.
-        total: All of the submission.
-        before: Images that had a good result before this submission.
-    """
-
-    done: int
-    failed: int
-    total: int
-    before: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,68 +74,10 @@ class Status:
     unfinished: dict[str, str] = field(default_factory=dict)
 
 
-def run_command(command: Sequence[str]) -> str:
-    """Run a command of HTCondor and return its standard output.
-
-    Raises:
-        CommandFailed: It failed or did not answer in a minute.
-        YoloError: It is not installed.
-    """
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_COMMAND_SECONDS)
-    except FileNotFoundError:
-        raise YoloError("HTCondor's commands are not here", command[0], remedy="run this on the submit host") from None
-    except subprocess.TimeoutExpired:
-        raise CommandFailed(f"{command[0]} gave no answer in {_COMMAND_SECONDS} s") from None
-    if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-        raise CommandFailed(f"{command[0]}: {' '.join(words) or f'exit code {done.returncode}'}")
-    return done.stdout
-
-
-@dataclass(frozen=True, slots=True)
-class Condor:
-    """Asks HTCondor about one cluster of jobs.
-
-    Attributes:
-        cluster: ClusterId.
-        schedd: Name of the submit host's schedd; None for the local one.
-        run: Runs the commands.
-    """
-
-    cluster: int
-    schedd: str | None = None
-    run: Runner = run_command
-
-    def queue(self) -> list[dict[str, object]]:
-        """Return the jobs in the queue."""
-        return self._ask("condor_q", "-allusers")
-
-    def history(self, limit: int) -> list[dict[str, object]]:
-        """Return at most ``limit`` jobs that left the queue.
-
-        With the number of the cluster and a limit HTCondor reads no more of its history than it
-        must.
-        """
-        return self._ask("condor_history", "-limit", str(limit))
-
-    def slots(self) -> list[dict[str, object]]:
-        """Return all slots of the pool."""
-        attributes = ",".join(ads.SLOT_ATTRIBUTES)
-        return ads.parse_ads(self.run(["condor_status", "-json", "-attributes", attributes]))
-
-    def _ask(self, command: str, *options: str) -> list[dict[str, object]]:
-        name = ["-name", self.schedd] if self.schedd else []
-        attributes = ",".join(ads.JOB_ATTRIBUTES)
-        return ads.parse_ads(
-            self.run([command, *name, str(self.cluster), *options, "-json", "-attributes", attributes])
-        )
-
-
 def poll(
     run_pass: Pass,
     submission: str,
-    condor: Condor,
+    condor: Jobs,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
     image_bytes: int = 0,
@@ -184,7 +91,7 @@ def poll(
 
     Args:
         run_pass: The pass.
-        submission: Its plan.
+        submission: Its submission.
         condor: Asks about the submission's cluster.
         now: The clock of the submit host.
         sleep: Waits some seconds.
@@ -237,13 +144,13 @@ def poll(
     # What a job wrote about its end may not have found room either.
     died = next((ad for ad in bad if ads.failed_exit(ad)), None)
     if free < FULL_BYTES and room and died:
-        reason = f"{room.reason}; {ads.explain_exit(died).reason}"
+        reason = f"{room.reason}; {explain_exit(died).reason}"
         return replace(status, state="failed", reason=reason, remedy=room.remedy)
     if bad and stopped:
-        found = _trouble(run_pass, submission, bad, gone=True)
+        found = explain_first(run_pass, submission, bad, gone=True)
         if not good:
             return replace(status, state="failed", reason=found.reason, remedy=found.remedy)
-        reasons = _reasons(run_pass, submission, jobs, chunks if lost else 0)
+        reasons = unfinished_reasons(run_pass, submission, jobs, chunks if lost else 0)
         return replace(status, state="done", reason=found.reason, remedy=found.remedy, unfinished=reasons)
     if lost:
         reason = f"{lost} of {chunks} jobs left the queue without a trace in HTCondor's history"
@@ -251,14 +158,14 @@ def poll(
             "see the error files in the run's logs folder; run the same run_id again: only what is missing or failed "
             "is done"
         )
-        reasons = _reasons(run_pass, submission, jobs, chunks)
+        reasons = unfinished_reasons(run_pass, submission, jobs, chunks)
         return replace(
             status, state="done" if good else "failed", reason=reason, remedy=remedy, unfinished=reasons if good else {}
         )
     if counts.completed == chunks:
         return replace(status, state="done", eta_seconds=0.0)
     notices = [room] if room else []
-    notices += _troubles(run_pass, submission, bad)
+    notices += explain_kinds(run_pass, submission, bad)
     stuck = None
     if counts.running == 0 and counts.idle > 0:
         waits, stuck = _why_idle(jobs, condor)
@@ -271,46 +178,12 @@ def _stopped(bad: Sequence[Ad], good: int, status: Status) -> bool:
     if status.running + status.idle == 0:
         return True
     # What someone holds or removes says nothing about the others.
-    faults = sum(1 for ad in bad if ads.state(ad) != "removed" and not ads.held_by_hand(ad))
+    faults = sum(1 for ad in bad if ads.state(ad) != "removed" and not held_by_hand(ad))
     return good == 0 and faults >= SYSTEMATIC and faults > status.running
 
 
-def free_bytes_of(path: Path) -> int:
-    """Return how many bytes a file system has free for who asks.
-
-    Raises:
-        OSError: The path can't be reached.
-    """
-    found = os.statvfs(path)
-    return found.f_bavail * found.f_frsize
-
-
-def explain_room(run_pass: Pass, free: int, work: Work, image_bytes: int) -> Explanation | None:
-    """Say that the share is full, or too full for what is left; None if it is not.
-
-    Args:
-        run_pass: The pass.
-        free: Bytes that are free on the share.
-        work: How far the submission is.
-        image_bytes: About how large the annotated copy of an image is; 0 if there is none.
-    """
-    left = work.total - work.done
-    needed = left * (image_bytes + SMALL_FILES_BYTES)
-    if not left or free >= max(needed, FULL_BYTES):
-        return None
-    share = run_pass.root.parents[2]
-    what = "the share is full" if free < FULL_BYTES else "the share will be full before the run ends"
-    wanted = "1 image that is left needs" if left == 1 else f"{left} images that are left need"
-    missing = max(needed, FULL_BYTES) - free
-    return Explanation(
-        f"{what}: {share} has {free / _MIB:.1f} MiB free, the {wanted} about {needed / _MIB:.1f} MiB",
-        f"free at least {missing / _MIB:.1f} MiB there (old runs in {share}/runs, old images in {share}/inputs) or "
-        "enlarge its disk; what is done is kept, and the same run_id does what is missing",
-    )
-
-
 def _jobs(
-    run_pass: Pass, submission: str, chunks: int, condor: Condor, sleep: Callable[[float], None]
+    run_pass: Pass, submission: str, chunks: int, condor: Jobs, sleep: Callable[[float], None]
 ) -> tuple[dict[int, Ad], int]:
     """Return the jobs by ProcId, and how many of them left no trace."""
     for attempt in range(HISTORY_TRIES):
@@ -395,93 +268,7 @@ def human_line(status: Status, before: int = 0) -> str:
     return "  ".join(parts)
 
 
-def human_time(seconds: float) -> str:
-    """Return a time as people say it: ``22 s``, ``5 min``, ``2 h 10 min``."""
-    if seconds < 90:
-        return f"{round(seconds)} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def plural(number: int, noun: str) -> str:
-    """Return a number of things: ``1 job``, ``2 jobs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _explain(run_pass: Pass, submission: str, ad: Ad, gone: bool) -> Explanation:
-    if ads.state(ad) == "held":
-        return ads.explain_hold(ad, gone)
-    if ads.state(ad) == "removed":
-        return ads.explain_removed(ad, gone)
-    return ads.explain_exit(ad, read_tail(_error_file(run_pass, submission, ad)), gone)
-
-
-def _kinds(bad: Iterable[Ad]) -> list[list[Ad]]:
-    """Return jobs that ended badly, those of the same cause together, what calls for help most first."""
-    # A removed job may be what someone did about the held or failed ones: those come first.
-    order = ("held", "completed", "removed")
-    kinds: dict[tuple[int, int], list[Ad]] = {}
-    for ad in bad:
-        code = ads.number(ad, "HoldReasonCode") or 0 if ads.state(ad) == "held" else 0
-        kinds.setdefault((order.index(ads.state(ad)), code), []).append(ad)
-    return [kinds[key] for key in sorted(kinds)]
-
-
-def _troubles(run_pass: Pass, submission: str, bad: Iterable[Ad]) -> list[Explanation]:
-    return [_explain(run_pass, submission, ads[0], gone=False) for ads in _kinds(bad)]
-
-
-def _trouble(run_pass: Pass, submission: str, bad: Sequence[Ad], gone: bool) -> Explanation:
-    ads = _kinds(bad)[0]
-    found = _explain(run_pass, submission, ads[0], gone)
-    parts = []
-    if len(ads) > 1:
-        parts.append(f"{plural(len(ads) - 1, 'more job')} like it")
-    if len(bad) > len(ads):
-        parts.append(f"{plural(len(bad) - len(ads), 'job')} that ended badly for other reasons")
-    if parts:
-        found = replace(found, reason=f"{found.reason} (and {' and '.join(parts)})")
-    return found
-
-
-def _reasons(run_pass: Pass, submission: str, jobs: Mapping[int, Ad], chunks: int) -> dict[str, str]:
-    """Return why jobs have not ended well, by ``<submission>-<chunk>``; of ``chunks`` jobs the lost ones too."""
-    reasons = {}
-    for proc in sorted({*jobs, *range(chunks)}):
-        ad = jobs.get(proc)
-        if ad is None:
-            reason = "its job left the queue without a trace in HTCondor's history"
-        elif ads.state(ad) in ("held", "removed"):
-            reason = ads.reason_for_images(ad)
-        elif ads.failed_exit(ad):
-            reason = ads.reason_for_images(ad, read_tail(_error_file(run_pass, submission, ad)))
-        else:
-            continue
-        reasons[f"{submission}-{chunk_name(proc)}"] = reason
-    return reasons
-
-
-def _error_file(run_pass: Pass, submission: str, ad: Ad) -> Path:
-    if err := ad.get("Err"):
-        return Path(str(ad.get("Iwd") or "/")) / str(err)
-    return run_pass.stderr(submission, chunk_name(ads.number(ad, "ProcId") or 0))
-
-
-def read_tail(path: Path) -> str:
-    """Return the last lines of a text file, parted by `` | ``; empty if it can't be read."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(max(os.fstat(file.fileno()).st_size - _TAIL_BYTES, 0))
-            text = file.read().decode("utf-8", "replace")
-    except OSError:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_TAIL_LINES:])
-
-
-def _why_idle(jobs: dict[int, Ad], condor: Condor) -> tuple[Explanation, Explanation | None]:
+def _why_idle(jobs: dict[int, Ad], condor: Jobs) -> tuple[Explanation, Explanation | None]:
     """Return why no job runs, and the same again if that is so for good."""
     idle = next(ad for ad in jobs.values() if ads.state(ad) == "idle")
     try:
@@ -489,27 +276,4 @@ def _why_idle(jobs: dict[int, Ad], condor: Condor) -> tuple[Explanation, Explana
     except CommandFailed as error:
         return Explanation(str(error), "is the central manager up? See condor_status on the submit host"), None
     ran = any(ads.number(ad, "JobStartDate") for ad in jobs.values())
-    return ads.explain_idle(idle, slots, ran), ads.explain_too_large(idle, slots)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the status of a pass's newest submission as JSON."""
-    parser = argparse.ArgumentParser(prog="yolo.pool.status", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
-    parser.add_argument("--pass", dest="pass_name", choices=PASSES, required=True)
-    parser.add_argument("--cluster", type=int, required=True, help="ClusterId of its jobs")
-    parser.add_argument("--submission", help="plan of that cluster; the newest one by default")
-    parser.add_argument("--image-bytes", type=int, default=0, help="about how large an annotated image is")
-    parser.add_argument("--schedd-name", help="schedd to ask; the local one by default")
-    args = parser.parse_args(argv)
-    run_pass = run_at(args.run_dir).get_pass(args.pass_name)
-    submission = args.submission or last_submission(run_pass)
-    if submission is None:
-        raise YoloError("nothing is planned", run_pass.root, remedy="run yolo.pool.plan first")
-    status = poll(run_pass, submission, Condor(args.cluster, args.schedd_name), image_bytes=args.image_bytes)
-    print(fsio.dumps(asdict(status)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))
+    return explain_idle(idle, slots, ran), explain_too_large(idle, slots)

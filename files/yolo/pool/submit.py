@@ -1,19 +1,78 @@
-"""Submit the jobs of a submission and note when. Runs on the submit host as the job user."""
+"""Submit the jobs of a submission and note when; find those of an earlier call."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..share import fsio
 from ..share.clocks import share_clock
-from ..share.errors import YoloError, run_cli
-from ..share.layout import PASSES, Pass
-from ..share.settings import run_at
-from .status import CommandFailed, run_command
+from ..share.errors import YoloError
+from ..share.layout import Pass
+from . import ads
+from .condor import CommandFailed, Runner, run_command
+
+RUN, PASS, SUBMISSION = "YoloRunId", "YoloPass", "YoloSubmission"
+"""Attributes of the jobs: the run's name, and to which pass and submission they belong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """Jobs of a pass that are in the queue.
+
+    Attributes:
+        cluster: ClusterId.
+        submission: Name of their submission.
+    """
+
+    cluster: int
+    submission: str
+
+
+def find_queued(run_id: str, pass_name: str, run: Runner = run_command) -> Queued | None:
+    """Return the jobs of a pass that an earlier call submitted and nobody has waited for, or None.
+
+    Raises:
+        YoloError: HTCondor does not answer.
+    """
+    constraint = f'{RUN} == "{run_id}" && {PASS} == "{pass_name}"'
+    command = ["condor_q", "-allusers", "-constraint", constraint, "-json", "-attributes", f"ClusterId,{SUBMISSION}"]
+    try:
+        found = ads.parse_ads(run(command))
+    except CommandFailed as error:
+        raise YoloError(
+            "HTCondor on the submit host does not answer",
+            str(error),
+            remedy="run site.yml: it mends and checks the pool",
+        ) from None
+    if not found:
+        return None
+    return Queued(int(found[0]["ClusterId"]), str(found[0][SUBMISSION]))
+
+
+def event_log(log_dir: Path, run_pass: Pass, submission: str) -> Path:
+    """Return the path of a submission's event log, on the submit host's own disk: HTCondor locks it."""
+    return log_dir / f"{run_pass.root.parent.name}-{run_pass.root.name}-{submission}.log"
+
+
+def write_submit_file(run_pass: Pass, submission: str, text: str, log: Path) -> Path:
+    """Write the submit file of a submission: what only the plan knows, then the playbook's template.
+
+    Args:
+        run_pass: The pass.
+        submission: Name of the submission.
+        text: The rendered template; uses the macros ``submission``, ``event_log`` and ``chunks``.
+        log: The event log.
+
+    Raises:
+        OSError: It can't be written.
+    """
+    macros = {"submission": submission, "event_log": str(log), "chunks": str(run_pass.queue(submission))}
+    path = run_pass.submission_dir(submission) / "detect.sub"
+    fsio.write_text(path, "".join(f"{name} = {value}\n" for name, value in macros.items()) + text)
+    return path
 
 
 def submit(
@@ -23,7 +82,7 @@ def submit(
 
     Args:
         run_pass: The pass.
-        submission: Its plan.
+        submission: Name of the submission.
         submit_file: For ``condor_submit``.
         run: Runs the command.
 
@@ -46,19 +105,3 @@ def submit(
     found = {"cluster": cluster, "submitted": round(moment, 3)}
     fsio.write_json(note, found)
     return found
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Submit and print as JSON what came of it."""
-    parser = argparse.ArgumentParser(prog="yolo.pool.submit", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
-    parser.add_argument("--pass", dest="pass_name", choices=PASSES, required=True)
-    parser.add_argument("--submission", required=True)
-    parser.add_argument("submit_file", type=Path)
-    args = parser.parse_args(argv)
-    print(fsio.dumps(submit(run_at(args.run_dir).get_pass(args.pass_name), args.submission, args.submit_file)))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

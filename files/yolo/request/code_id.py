@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..share.errors import run_cli
 from ..share.layout import ID_LENGTH
 
 
@@ -28,14 +24,3 @@ def code_id(package: Path | None = None) -> str:
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:ID_LENGTH]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the code id."""
-    argparse.ArgumentParser(prog="yolo.request.code_id", description=__doc__).parse_args(argv)
-    print(code_id())
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

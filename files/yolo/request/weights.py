@@ -6,21 +6,19 @@ same.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import http.client
 import os
 import ssl
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..share.errors import YoloError, run_cli
-from ..share.fsio import atomic_file, dumps, read_json, write_json
+from ..share.errors import YoloError
+from ..share.fsio import atomic_file, read_json, write_json
 from ..share.layout import ID_LENGTH
 
 BASE_URL = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
@@ -50,8 +48,10 @@ was recorded when it was first fetched.
 CHECKSUMS = "checksums.json"
 _BLOCK = 1 << 20
 _TIMEOUT_SECONDS = 60
-_EXPECTED = "a .pt or .onnx file, an OpenVINO folder (one .xml with its .bin), demo, or a released name: " + " ".join(
-    name for name in RELEASED if not name.endswith("u")
+_EXPECTED = (
+    "the path of a .pt (any detection model of ultralytics, yolov8n.pt or yolo11n.pt too), of an .onnx or of an "
+    "OpenVINO folder (one .xml with its .bin); demo; or a released name, which is fetched: "
+    + " ".join(name for name in RELEASED if not name.endswith("u"))
 )
 
 
@@ -79,10 +79,19 @@ class WeightsSource:
     conf: float | None = None
 
 
-def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO) -> WeightsSource:
+def resolve(
+    weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO, here: str | os.PathLike[str] = ""
+) -> WeightsSource:
     """Find the weights called ``weights``, fetching a released model if it is not in ``cache``.
 
     A released name or ``demo`` comes before a file of that name; write ``./demo`` for the file.
+
+    Args:
+        weights: Name, or path of a file or folder.
+        cache: Folder for fetched files.
+        base_url: Where released weights are fetched from.
+        demo: The weights called ``demo``.
+        here: Folder that a relative path is meant from; by default the working directory.
 
     Raises:
         YoloError: There are no such weights, or they can't be fetched, or are damaged.
@@ -98,7 +107,7 @@ def resolve(weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DE
         return replace(_from_file(demo, name="demo"), conf=_best_conf(demo.with_suffix(".json")))
     if weights in RELEASED:
         return _from_file(fetch(RELEASED[weights], cache, base_url), name=weights)
-    path = Path(os.path.abspath(os.path.expanduser(weights)))
+    path = Path(os.path.abspath(os.path.join(here, os.path.expanduser(weights))))
     if path.is_dir():
         return _from_folder(path)
     if path.is_file():
@@ -276,18 +285,3 @@ def _from_folder(path: Path) -> WeightsSource:
 def to_dict(source: WeightsSource) -> dict[str, Any]:
     """Return what the command prints."""
     return asdict(source)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print as JSON where the weights are."""
-    parser = argparse.ArgumentParser(prog="yolo.request.weights", description=__doc__)
-    parser.add_argument("weights", help=_EXPECTED)
-    parser.add_argument("--cache", type=Path, required=True, help="folder for fetched files")
-    parser.add_argument("--base-url", default=BASE_URL, help="default: %(default)s")
-    args = parser.parse_args(argv)
-    print(dumps(to_dict(resolve(args.weights, args.cache, args.base_url))))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

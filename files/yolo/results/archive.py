@@ -16,7 +16,7 @@ from pathlib import Path
 from ..share import fsio
 from ..share.errors import YoloError, run_cli
 from ..share.manifest import decode, encode
-from ..request.images import TIMESTAMP_FIELD
+from ..share.zip_format import TIMESTAMP_FIELD
 
 NAME = "results.zip"
 """Name of the zip in the results folder."""

@@ -21,7 +21,6 @@ from typing import Any, BinaryIO
 from .. import __version__
 from . import cost, unfinished
 from ..share import fsio, layout, manifest, outputs
-from ..pool import throughput
 from ..share.clocks import align
 from ..share.errors import YoloError, one_line, run_cli
 from ..share.journal import read_records
@@ -283,7 +282,6 @@ def collect(
     metrics["notes"] = aligned.notes
     metrics["cost"] = cost.of_pass(prices or {}, pass_seconds(metrics["times"]), tally.processed, pass_name == "single")
     fsio.write_json(run_pass.metrics_json, metrics, indent=2, keep_equal=True)
-    throughput.remember(run, settings, last)
     return _summary(run_pass, metrics) | {"unfinished": tally.unfinished}
 
 
@@ -542,6 +540,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {one_line(error)}", file=sys.stderr)
         return EXIT_MISSING
     return 0
+
+
+def newest_jobs(run_pass: Pass) -> list[JobReport]:
+    """Return the reports of a pass's newest submission, on one clock."""
+    jobs = read_jobs(run_pass)
+    newest = max((job.submission for job in jobs), key=lambda name: int(name[1:]), default=None)
+    return align([job for job in jobs if job.submission == newest]).jobs
 
 
 if __name__ == "__main__":

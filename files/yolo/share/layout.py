@@ -13,7 +13,8 @@ Pure functions of paths, nothing here touches the file system.
     <share>/inputs/<input_id>/<relative path>       staged images
     <share>/code/<code_id>/yolo/*.py                this package as staged for a run
     <share>/runs/<run_id>/manifest.jsonl            one line per input file
-    <share>/runs/<run_id>/run.json                  the run's settings
+    <share>/runs/<run_id>/request.json              what the run is asked to do
+    <share>/runs/<run_id>/run.json                  the run's settings: what its jobs compute with
     <share>/runs/<run_id>/prepare/                  submit file, output and errors of the job that prepares the model
     <share>/runs/<run_id>/<pass>/...                 see :class:`Pass`
 """
@@ -187,6 +188,11 @@ class Run:
     def settings(self) -> Path:
         """Settings of the run."""
         return self.root / "run.json"
+
+    @property
+    def request(self) -> Path:
+        """What the run is asked to do, see ``request.request``."""
+        return self.root / "request.json"
 
     @property
     def prepare_dir(self) -> Path:

@@ -1,0 +1,64 @@
+"""Merge what a pass's jobs did, and compare the passes; on the submit host, as the job user."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..pool import throughput
+from ..results import compare, merge
+from ..share.errors import YoloError, one_line
+from ..share.layout import PASSES
+from ..share.request_file import read_request
+from ..share.settings import read_settings, run_at
+from .messages import read_object, say
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the figures of a pass; after the last one of a comparison also ``compare.json``.
+
+    Raises:
+        YoloError: An image has neither a result nor a reason, or something on the share is damaged.
+        OSError: The share can't be read or written.
+    """
+    parser = argparse.ArgumentParser(prog="python -m yolo finish", description=__doc__)
+    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
+    parser.add_argument("--pass", dest="pass_name", choices=PASSES, required=True)
+    parser.add_argument(
+        "--from",
+        dest="source",
+        help="JSON with stage_seconds, machines (name and processors of each execute host), slots and, from the status "
+        "of the submission, unfinished, reason, remedy; - for standard input",
+    )
+    args = parser.parse_args(argv)
+    given = read_object(args.source) if args.source else {}
+    run = run_at(args.run_dir)
+    request = read_request(run)
+    merged = merge.collect(
+        run,
+        args.pass_name,
+        stage_seconds=given.get("stage_seconds"),
+        prices=request["prices"],
+        unfinished_jobs=given.get("unfinished") or {},
+    )
+    throughput.remember(run, read_settings(run), merge.newest_jobs(run.get_pass(args.pass_name)))
+    if merged["missing"]:
+        raise YoloError(
+            f"{merged['missing']} of {merged['images']} images have no result",
+            one_line(", ".join(merged["missing_paths"])),
+            remedy="run the same run_id again: only what is missing or failed is done",
+        )
+    if request["mode"] == "compare" and args.pass_name == request["passes"][-1]:
+        compare.compare(run, given.get("slots") or None, {name: cpus for name, cpus in given.get("machines") or []})
+    left = {"reason": given.get("reason"), "remedy": given.get("remedy")} if merged["unfinished"] else {}
+    say(
+        result={
+            "pass": args.pass_name,
+            "images": merged["images"],
+            "unfinished": merged["unfinished"],
+            **left,
+            "changed": bool(given.get("worked")),
+        }
+    )
+    return 0

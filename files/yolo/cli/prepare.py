@@ -1,0 +1,124 @@
+"""Have the pool prepare a run's model and write the run's settings; on the submit host, as the job user."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..model.asked import model_request
+from ..model.model import load_info
+from ..model.selection import ModelRequest, read_object
+from ..pool import hosts, prepare
+from ..pool.explain import Explanation
+from ..pool.notices import Notices
+from ..pool.run_settings import run_settings
+from ..share import fsio
+from ..share.errors import YoloError
+from ..share.request_file import read_request
+from ..share.settings import run_at
+from . import messages
+from .messages import say
+
+SECONDS_FOR_HOSTS = 180.0
+"""A manager that has just started knows its execute hosts after one or two of their reports: many times the longest
+wait that was measured. A host that is lost is not waited for."""
+
+_SECONDS_BETWEEN_POLLS = 1.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write ``run.json``; print the execute hosts of the pool, and what the jobs compute with and why.
+
+    A run that goes on keeps its selection. Anything else is settled by a job of the pool.
+
+    Raises:
+        YoloError: The pool has no execute host, or the weights can't be used.
+        OSError: The share can't be read or written.
+    """
+    parser = argparse.ArgumentParser(prog="python -m yolo prepare", description=__doc__)
+    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
+    parser.add_argument("--expected", default="", help="names of the execute hosts, with commas")
+    parser.add_argument("--log-dir", type=Path, help="folder of HTCondor's event logs, on a local disk")
+    parser.add_argument("--from", dest="source", help="JSON with the rendered submit_file, - for standard input")
+    parser.add_argument("--dry-run", action="store_true", help="submit nothing, say what is known")
+    args = parser.parse_args(argv)
+    given = messages.read_object(args.source) if args.source else {}
+    run = run_at(args.run_dir)
+    request = read_request(run)
+    pool = find_hosts([name for name in args.expected.split(",") if name])
+    slots = sum(cpus // request["job"]["cpus"] for _, cpus in pool.machines)
+    result: dict[str, Any] = {"machines": pool.machines, "slots": slots}
+    asked = model_request(run, request)
+    answer = prepare.known(asked)
+    if answer is None and args.dry_run:
+        say(result=result | prepare.would(asked) | {"changed": True})
+        return 0
+    if answer is None:
+        if "submit_file" not in given or args.log_dir is None:
+            raise YoloError("nothing to submit with", expected="--log-dir, and submit_file in the input")
+        mib = prepare.memory(asked, request["job"]["memory"], pool.memory)
+        cluster = prepare.start(asked, given["submit_file"], args.log_dir, mib)
+        answer = wait_for_job(asked, cluster, request["job"]["time_limit"])
+    settings = run_settings(request, answer, load_info(answer["model"]).names)
+    changed = settings != read_object(run.settings)
+    if changed and not args.dry_run:
+        fsio.write_json(run.settings, settings, indent=1)
+    say(result=result | {"sentence": answer["sentence"], "changed": bool(answer["made"] or changed)})
+    return 0
+
+
+def find_hosts(expected: Sequence[str]) -> hosts.Status:
+    """Wait for the pool's execute hosts, and say so; return those that it has.
+
+    Raises:
+        YoloError: There is none.
+    """
+    notices = Notices(lambda text: say(notice=text), time.monotonic)
+    end = time.monotonic() + SECONDS_FOR_HOSTS
+    while True:
+        found = hosts.poll(len(expected))
+        if found.state == "done" or time.monotonic() > end:
+            break
+        say(line=found.line)
+        if found.reason is not None and found.remedy is not None:
+            notices.update([Explanation(found.reason, found.remedy)])
+        time.sleep(_SECONDS_BETWEEN_POLLS)
+    if not found.machines:
+        raise YoloError(
+            f"the pool has had no execute host for {SECONDS_FOR_HOSTS:.0f} s",
+            found.reason,
+            ", ".join(expected) or None,
+            "are they and the manager up? `ansible-playbook site.yml` mends and checks the pool",
+        )
+    return found
+
+
+def wait_for_job(asked: ModelRequest, cluster: int, time_limit: float) -> dict[str, Any]:
+    """Show how the job that prepares the model goes until it has ended; return its answer.
+
+    Raises:
+        YoloError: It failed, or took too long. It is removed then.
+    """
+    notices = Notices(lambda text: say(notice=text), time.monotonic)
+    end = time.monotonic() + time_limit
+    while True:
+        status = prepare.poll(asked.run, cluster)
+        say(line=status.line)
+        if status.state == "done" and status.answer is not None:
+            return status.answer
+        if status.state != "waiting":
+            break
+        if status.reason is not None and status.remedy is not None:
+            notices.update([Explanation(status.reason, status.remedy)])
+        if time.monotonic() > end:
+            limit = f"{time_limit:g} s"
+            status = prepare.Status(
+                "failed", "", f"the model is not prepared after {limit}", "give a larger -e time_limit=SECONDS"
+            )
+            break
+        time.sleep(_SECONDS_BETWEEN_POLLS)
+    prepare.remove(cluster)
+    raise YoloError(f"{status.reason}. Remedy: {status.remedy}" if status.remedy else str(status.reason))

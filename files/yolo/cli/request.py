@@ -1,0 +1,56 @@
+"""Check what a user asks of a run, list its images, find its weights; on the control node."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..request import request
+from ..request.inputs import INPUTS, read_inputs
+from ..share.errors import YoloError
+from .messages import read_object, say
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the request, and write it beside the manifest: both are to be sent to the run's folder.
+
+    Raises:
+        YoloError: An input is wrong.
+        OSError: A file can't be read or written.
+    """
+    parser = argparse.ArgumentParser(
+        prog="python -m yolo request",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="inputs:\n" + "\n".join(f"  {name:16} {entry.expected}" for name, entry in INPUTS.items()),
+    )
+    parser.add_argument("inputs", nargs="*", metavar="NAME=VALUE", help="an input of the run, see below")
+    parser.add_argument("--from", dest="source", help="file with the rest as JSON, - for standard input")
+    parser.add_argument("--validate", action="store_true", help="check the inputs and do no more")
+    args = parser.parse_args(argv)
+    context = read_object(args.source) if args.source else {}
+    given = dict(context.get("inputs", {}))
+    for text in args.inputs:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise YoloError("not an input", text, "NAME=VALUE")
+        given[name] = value
+    named = [*context.get("named", []), *(text.partition("=")[0] for text in args.inputs)]
+    values = read_inputs(given, named, context.get("prefixes", []))
+    if args.validate:
+        say(result={"from_s3": request.is_on_s3(values), "changed": False})
+        return 0
+    found = request.resolve(
+        values,
+        here=Path(context.get("here", ".")).absolute(),
+        cache=Path(context.get("cache", "~/.cache/condor-yolo")).expanduser().absolute(),
+        share=context.get("share", "/srv/share"),
+        site=context.get("site", ""),
+        copy=context.get("copy", ""),
+        hosts=context.get("hosts", []),
+        price_table=context.get("price_table", {}),
+        job=context.get("job", {}),
+    )
+    say(result=found | {"changed": False})
+    return 0

@@ -1,0 +1,127 @@
+"""One object for all that a run is asked to do: ``request.json``.
+
+The control node makes it before the first change. It is sent to the run's folder with the manifest, so that the
+commands on the submit host need no more than that folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..share import fsio
+from ..share.classes import class_indices
+from ..share.layout import ID_LENGTH, Share
+from . import images, weights
+from .class_names import read_class_names
+from .code_id import code_id
+from .inputs import MODES, S3
+from .prices import prices_of
+
+DEFAULT_CONF = 0.25
+"""Confidence below which detections are left out where neither the user nor the weights say one."""
+
+_MIB = 1 << 20
+
+
+def resolve(
+    values: Mapping[str, Any],
+    here: Path,
+    cache: Path,
+    share: str,
+    site: str = "",
+    copy: str = "",
+    hosts: Sequence[Mapping[str, Any]] = (),
+    price_table: Mapping[str, Any] | None = None,
+    job: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """List the images, find the weights, and write ``request.json`` beside the manifest.
+
+    Args:
+        values: The inputs' values.
+        here: Folder that relative paths are meant from.
+        cache: Folder on this host for unpacked zips, fetched weights and lists of images.
+        share: Path of the share, on all hosts.
+        site: What tells this cluster's share from others', for what was sent to it before.
+        copy: Where the images of S3 were copied to.
+        hosts: Of the cluster, see ``prices.prices_of``.
+        price_table: See ``prices.prices_of``.
+        job: What a job asks for beside ``cpus``: ``memory``, ``disk`` as HTCondor takes them.
+
+    Raises:
+        YoloError: There are no such images or weights, or the weights lack a class that was asked for.
+        OSError: A file can't be read or written.
+    """
+    found = weights.resolve(values["weights"], cache / "weights", values["weights_url"] or weights.BASE_URL, here=here)
+    names = read_class_names(found.kind, Path(found.path), found.files)
+    classes = values["classes"] if names is None else class_indices(values["classes"], names)
+    known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
+    path = copy or _path(values["images"], here)
+    source = images.list_images(path, cache / "zips", cache / "staging", known, values["checksum"])
+    run_id = values["run_id"] or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    places = Share(Path(share))
+    code = code_id()
+    conf = values["conf"] if values["conf"] is not None else found.conf if found.conf is not None else DEFAULT_CONF
+    request = {
+        "id": run_id,
+        "new_id": not values["run_id"],
+        "mode": values["mode"],
+        "passes": MODES[values["mode"]],
+        "images": values["images"] if copy else path,
+        "source": source,
+        "known": str(known / source["input_id"]),
+        "weights": asdict(found),
+        "code_id": code,
+        "settings": {
+            **{name: values[name] for name in ("iou", "imgsz", "engine", "precision", "precision_limit", "max_det")},
+            "conf": conf,
+            "classes": classes,
+            "save_images": values["save_images"],
+        },
+        "job": {"cpus": values["cpus"], "time_limit": values["time_limit"], **(job or {})},
+        "chunk_size": values["chunk_size"],
+        # An annotated copy is about as large as what it was drawn on.
+        "image_bytes": source["bytes"] // max(source["count"], 1) if values["save_images"] else 0,
+        "prices": prices_of(values["price_per_hour"], hosts, price_table or {}),
+        "places": {
+            "run": str(places.run(run_id).root),
+            "input": str(places.input(source["input_id"])),
+            "weights": str(places.weights(found.weights_id).root),
+            "code": str(places.code(code)),
+        },
+        "results": os.path.join(_path(values["results"], here), run_id),
+        "results_to": values["results_to"],
+    }
+    request["lines"] = describe(request)
+    file = Path(source["manifest"]).with_name("request.json")
+    fsio.write_json(file, request, indent=1)
+    return request | {"file": str(file)}
+
+
+def describe(request: Mapping[str, Any]) -> list[str]:
+    """Say what a run is about to do, in lines for the terminal."""
+    source, found = request["source"], request["weights"]
+    line = f"{_count(source['count'], 'image')} ({source['bytes'] / _MIB:.1f} MiB) in {request['images']}"
+    if source["skipped"]:
+        line += f"; {_count(source['skipped'], 'file')} that can't be images"
+    if source["ignored"]:
+        line += f"; {_count(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
+    return [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+
+
+def _count(number: int, one: str, more: str = "") -> str:
+    return f"{number:,} {one if number == 1 else more or one + 's'}"
+
+
+def _path(text: str, here: Path) -> str:
+    return os.path.normpath(os.path.join(here, os.path.expanduser(text)))
+
+
+def is_on_s3(values: Mapping[str, Any]) -> bool:
+    """Whether the images have to be copied from S3 first."""
+    return str(values["images"]).startswith(S3)

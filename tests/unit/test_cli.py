@@ -1,0 +1,362 @@
+"""The commands of a run, one after the other, with programs in place of HTCondor's."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from make_run import make_run, put_job, put_record
+from yolo.cli import main as cli
+from yolo.model.model import ModelInfo
+from yolo.request import weights
+from yolo.share import fsio, manifest
+from yolo.share.layout import Share
+from yolo.share.settings import read_digest
+
+PACKAGE = Path(cli.__file__).parents[2]
+JPEG = b"\xff\xd8\xff\xe0"
+
+SLOTS = [
+    {
+        "Name": f"slot1@e{number}", "Machine": f"e{number}", "PartitionableSlot": True, "State": "Unclaimed", "Cpus": 2,
+        "Memory": 2000, "Disk": 9000000, "TotalSlotCpus": 2, "TotalSlotMemory": 2000, "TotalSlotDisk": 9000000,
+    }
+    for number in (1, 2)
+]  # fmt: skip
+
+
+def yolo(*arguments, given=None, **environment):
+    """Run a command as a process; return its exit code, what it said and its error."""
+    command = [sys.executable, "-m", "yolo", *map(str, arguments), *(["--from", "-"] if given is not None else [])]
+    done = subprocess.run(
+        command,
+        input=None if given is None else json.dumps(given),
+        env={"PYTHONPATH": str(PACKAGE), "PATH": os.environ["PATH"], "HOME": os.environ["HOME"], **environment},
+        capture_output=True,
+        text=True,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode, [json.loads(line) for line in done.stdout.splitlines() if line], done.stderr
+
+
+class Htcondor:
+    """Programs called as HTCondor's, that print what is told and note how they were called."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self.answer("condor_q", [])
+        self.answer("condor_history", [])
+        self.answer("condor_status", SLOTS)
+        self.script("condor_submit", "echo 7.0 - 7.1")
+        self.script("condor_rm", "true")
+        self.environment = {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+
+    def script(self, name: str, text: str) -> None:
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "$0 $@" >> {self.folder}/calls\n{text}\n')
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+    def answer(self, name: str, ads: list) -> None:
+        fsio.write_json(self.folder / f"{name}.json", ads)
+        self.script(name, f"cat {self.folder}/{name}.json")
+
+    def calls(self, name: str) -> list[str]:
+        lines = (self.folder / "calls").read_text().splitlines() if (self.folder / "calls").exists() else []
+        return [line for line in lines if line.startswith(f"{self.folder}/{name} ")]
+
+
+@pytest.fixture
+def htcondor(tmp_path):
+    return Htcondor(tmp_path / "bin")
+
+
+# --- the control node -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def photos(tmp_path):
+    folder = tmp_path / "my photos"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg", ".hidden.jpg", "notes.txt"):
+        (folder / name).write_bytes(JPEG + name.encode())
+    return folder
+
+
+def ask(tmp_path, *arguments, **context):
+    return yolo("request", *arguments, given={"cache": str(tmp_path / "cache"), **context})
+
+
+def test_a_request_names_all_that_later_commands_need(tmp_path, photos):
+    code, said, _ = ask(tmp_path, here=str(tmp_path), inputs={"images": "my photos", "classes": "cat,0", "run_id": "r"})
+    assert code == 0
+    found = said[-1]["result"]
+    assert (found["id"], found["mode"], found["passes"]) == ("r", "parallel", ["parallel"])
+    assert (found["source"]["count"], found["source"]["skipped"], found["source"]["ignored"]) == (2, 1, 1)
+    assert found["settings"]["classes"] == [0, 3]
+    assert found["settings"]["conf"] == fsio.read_json(weights.DEMO.with_suffix(".json"))["conf"]
+    assert found["places"]["run"] == "/srv/share/runs/r"
+    assert found["results"] == str(tmp_path / "results" / "r")
+    assert found["changed"] is False
+    kept = json.loads(Path(found["file"]).read_text())
+    assert kept["source"]["stamp"] == manifest.stamp(found["source"]["manifest"])
+    assert found["lines"][1].endswith("; 1 file that can't be images; 1 hidden file or folder left out")
+
+
+def test_all_that_is_wrong_is_said_together_and_nothing_is_written(tmp_path, photos):
+    inputs = {"images": str(photos), "conf": "7", "save_images": "maybe", "max_det": 50000, "mode": "fast"}
+    code, said, error = ask(tmp_path, inputs=inputs, named=["imagez", "images", "ec2_region"], prefixes=["ec2_"])
+    assert (code, said) == (2, [])
+    assert error.splitlines() == [
+        "error: imagez is no input of a run; did you mean images?",
+        "conf is '7'; expected a number from 0 to 1",
+        "max_det is '50000'; expected a whole number from 1 to 30000",
+        "save_images is 'maybe'; expected true or false",
+        "mode is 'fast'; expected parallel, single or compare",
+    ]
+    assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said"),
+    [
+        ({}, "images is not set; expected a folder, an image or a zip: -e images=PATH"),
+        ({"images": "-E"}, "no such images: {here}/-E; expected"),
+        ({"images": "/nowhere at all"}, "no such images: /nowhere at all"),
+        ({"images": "empty"}, "no image to work on: {here}/empty holds 0 files"),
+        ({"images": "s3://bucket//x"}, "expected a folder, an image or a zip: -e images=PATH; or s3://BUCKET/PREFIX"),
+        ({"images": "in", "classes": "99"}, "classes is '99'; expected an index from 0 to 6 or a name of the weights"),
+        ({"images": "in", "classes": ["zebra"]}, "classes is 'zebra'; expected an index from 0 to 6"),
+        ({"images": "in", "imgsz": "333"}, "imgsz is '333'; expected a multiple of 32"),
+        ({"images": "in", "run_id": "../up"}, "run_id is '../up'; expected"),
+        ({"images": "in", "weights": "yolov8n"}, "no such weights: yolov8n; expected the path of a .pt (any "),
+        ({"images": "in", "weights": "/nowhere.pt"}, "no such weights: /nowhere.pt"),
+        ({"images": "in", "cpus": "0"}, "cpus is '0'; expected a whole number from 1 on"),
+        ({"images": "in", "time_limit": "1h"}, "time_limit is '1h'; expected seconds, a whole number from 1 on"),
+        ({"images": "in", "engine": "tensorrt"}, "engine is 'tensorrt'; expected auto, openvino, onnxruntime or torch"),
+        ({"images": "in", "precision": "fp16"}, "precision is 'fp16'; expected fp32, int8 or bf16"),
+        ({"images": "in", "price_per_hour": "cheap"}, "price_per_hour is 'cheap'; expected dollars an hour"),
+        ({"images": "in", "results_to": "s3://Bad_Bucket"}, "results_to is 's3://Bad_Bucket'; expected s3://BUCKET/PREFIX"),
+    ],
+)  # fmt: skip
+def test_a_wrong_input_is_one_clear_error(tmp_path, inputs, said):
+    for name in ("in", "empty"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(JPEG)
+    code, _, error = ask(tmp_path, here=str(tmp_path), inputs=inputs)
+    assert code == 2
+    assert said.format(here=tmp_path) in error
+    assert error.count("\n") == 1
+
+
+def test_a_person_at_a_shell_gives_inputs_as_arguments(tmp_path, photos):
+    code, said, _ = yolo("request", f"images={photos}", "run_id=x", HOME=str(tmp_path))
+    assert code == 0
+    assert said[-1]["result"]["id"] == "x"
+    assert (tmp_path / ".cache" / "condor-yolo").is_dir()
+    code, _, error = yolo("request", "imgages=x", HOME=str(tmp_path))
+    assert code == 2
+    assert "did you mean images?" in error
+
+
+def test_validating_does_no_more(tmp_path):
+    code, said, _ = ask(tmp_path, "--validate", inputs={"images": "s3://my-bucket/photos"})
+    assert (code, said) == (0, [{"result": {"from_s3": True, "changed": False}}])
+
+
+def test_commands_and_their_help():
+    done = subprocess.run(
+        [sys.executable, "-m", "yolo"], env={"PYTHONPATH": str(PACKAGE)}, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    for name in cli.COMMANDS:
+        assert f"  {name} " in done.stdout
+        module = PACKAGE / "yolo" / "cli" / f"{name.replace('-', '_')}.py"
+        assert module.is_file()
+    code, _, error = yolo("no-such")
+    assert code == 2
+    assert error.startswith("error: no such command: no-such; expected one of request, ")
+
+
+# --- the submit host --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of eight images whose request is on the share, and whose model was prepared before."""
+    run, _ = make_run(tmp_path / "share", [f"{i}.jpg" for i in range(8)])
+    share = Share(tmp_path / "share")
+    weights = share.weights("0123456789abcdef")
+    fsio.write_bytes(weights.source / "best.pt", b"x" * 1000)
+    fsio.write_json(
+        weights.model / "model.json", ModelInfo(("cat", "dog"), 32, (640, 640), True, "classic", "fp32").to_dict()
+    )
+    request = {
+        "id": run.root.name, "mode": "parallel", "passes": ["parallel"], "prices": {}, "chunk_size": 2,
+        "image_bytes": 0, "source": {"stamp": manifest.stamp(run.manifest), "ignored": 0},
+        "weights": {"kind": "pt", "name": "best.pt", "weights_id": "0123456789abcdef"},
+        "settings": {
+            "conf": 0.25, "iou": 0.7, "imgsz": 0, "engine": "openvino", "precision": "fp32", "precision_limit": 0.15,
+            "max_det": 300, "classes": ["dog"], "save_images": True,
+        },
+        "job": {"cpus": 1, "memory": "800M", "disk": "100M", "time_limit": 60},
+        "places": {"weights": str(weights.root), "input": str(share.input("in")), "run": str(run.root), "code": "/c"},
+    }  # fmt: skip
+    fsio.write_json(run.request, request)
+    kept = {
+        "weights_id": "0123456789abcdef", "engine_asked": "openvino", "engine": "openvino", "precision": "fp32",
+        "imgsz": 0, "model_dir": str(weights.model), "engine_measured": {}, "precision_difference": {},
+    }  # fmt: skip
+    fsio.write_json(run.settings, kept)
+    return run
+
+
+def test_a_kept_selection_is_written_with_the_indices_of_the_classes_and_nothing_is_submitted(run, htcondor):
+    code, said, error = yolo("prepare", "--run-dir", run.root, "--expected", "e1,e2", **htcondor.environment)
+    assert code == 0, error
+    result = said[-1]["result"]
+    assert (result["slots"], result["machines"], result["changed"]) == (4, [["e1", 2], ["e2", 2]], True)
+    assert fsio.read_json(run.settings)["classes"] == [1]
+    assert htcondor.calls("condor_submit") == []
+    code, said, _ = yolo("prepare", "--run-dir", run.root, **htcondor.environment)
+    assert said[-1]["result"]["changed"] is False
+
+
+def test_a_class_that_only_the_prepared_model_tells_is_refused(run, htcondor):
+    request = fsio.read_json(run.request)
+    request["settings"]["classes"] = ["zebra"]
+    fsio.write_json(run.request, request)
+    code, _, error = yolo("prepare", "--run-dir", run.root, **htcondor.environment)
+    assert code == 2
+    assert error == "error: classes is 'zebra'; expected an index from 0 to 1 or a name of the weights: cat, dog\n"
+
+
+def test_a_check_says_what_is_known_and_submits_nothing(run, htcondor):
+    run.settings.unlink()
+    code, said, _ = yolo("prepare", "--dry-run", "--run-dir", run.root, **htcondor.environment)
+    assert code == 0
+    assert "a job of the pool; the model is there" in said[-1]["result"]["sentence"]
+    assert htcondor.calls("condor_submit") == []
+    assert not run.settings.exists()
+
+
+def test_the_model_is_prepared_by_a_job_whose_failure_is_one_error(run, htcondor, tmp_path):
+    run.settings.unlink()
+    job = {"ClusterId": 7, "ProcId": 0, "JobStatus": 4, "ExitCode": 2, "ExitBySignal": False}
+    htcondor.answer("condor_history", [job])
+    fsio.write_text(run.prepare_dir / "7.err", "error: the weights are corrupt\n")
+    code, _, error = yolo(
+        "prepare", "--run-dir", run.root, "--log-dir", tmp_path / "logs", given={"submit_file": "queue\n"},
+        **htcondor.environment,
+    )  # fmt: skip
+    assert (code, error) == (2, "error: the weights are corrupt\n")
+    assert htcondor.calls("condor_rm")[0].endswith("condor_rm 7")
+
+
+@pytest.fixture
+def prepared(run, htcondor):
+    assert yolo("prepare", "--run-dir", run.root, **htcondor.environment)[0] == 0
+    return run
+
+
+def submit(run, htcondor, *options):
+    return yolo(
+        "submit", "--run-dir", run.root, "--pass", "parallel", "--slots", "2", "--log-dir", run.root / "logs", *options,
+        given={"submit_file": "log = $(event_log)\nqueue chunk from $(chunks)\n"}, **htcondor.environment,
+    )  # fmt: skip
+
+
+def test_what_is_missing_is_submitted_once(prepared, htcondor):
+    code, said, error = submit(prepared, htcondor)
+    assert code == 0, error
+    result = said[-1]["result"]
+    assert (result["submission"], result["cluster"], result["images"], result["changed"]) == ("s001", 7, 8, True)
+    written = (prepared.get_pass("parallel").submission_dir("s001") / "detect.sub").read_text()
+    assert written.splitlines() == [
+        "submission = s001",
+        f"event_log = {prepared.root}/logs/r1-parallel-s001.log",
+        f"chunks = {prepared.get_pass('parallel').queue('s001')}",
+        "log = $(event_log)",
+        "queue chunk from $(chunks)",
+    ]
+
+
+def test_a_check_submits_nothing(prepared, htcondor):
+    code, said, _ = submit(prepared, htcondor, "--dry-run")
+    assert code == 0
+    assert (said[-1]["result"]["images"], said[-1]["result"]["cluster"]) == (8, None)
+    assert htcondor.calls("condor_submit") == []
+    assert not prepared.get_pass("parallel").chunks.exists()
+
+
+def test_jobs_of_an_earlier_call_are_waited_for_before_what_is_missing_is_submitted(prepared, htcondor):
+    submit(prepared, htcondor)
+    run_pass = prepared.get_pass("parallel")
+    # The first chunk is done by the jobs that are found in the queue; they end at the first poll.
+    for entry in manifest.read(run_pass.chunk("s001", "c00000")):
+        put_record(run_pass, entry, settings_digest=read_digest(prepared))
+    htcondor.answer("condor_history", [
+        {"ClusterId": 7, "ProcId": number, "JobStatus": 4, "ExitCode": 0, "ExitBySignal": False} for number in range(4)
+    ])  # fmt: skip
+    listed = json.dumps([{"ClusterId": 7, "YoloSubmission": "s001"}])
+    htcondor.script("condor_q", f"case \"$*\" in *-constraint*) echo '{listed}';; *) echo '[]';; esac")
+    code, said, error = submit(prepared, htcondor)
+    assert code == 0, error
+    assert any("images" in message.get("line", "") for message in said)
+    result = said[-1]["result"]
+    assert (result["submission"], result["images"], result["done_before"]) == ("s002", 6, 2)
+
+
+def test_the_status_once_and_followed(prepared, htcondor):
+    submit(prepared, htcondor)
+    arguments = ["--run-dir", prepared.root, "--pass", "parallel"]
+    htcondor.answer("condor_q", [{"ClusterId": 7, "ProcId": 0, "JobStatus": 2, "JobStartDate": 1000}])
+    code, said, _ = yolo("status", *arguments, **htcondor.environment)
+    result = said[-1]["result"]
+    assert (code, result["state"], result["running"], result["images_total"]) == (0, "waiting", 1, 8)
+    htcondor.answer("condor_q", [])
+    ended = [{"ClusterId": 7, "ProcId": n, "JobStatus": 4, "ExitCode": 0, "ExitBySignal": False} for n in range(4)]
+    htcondor.answer("condor_history", ended)
+    code, said, _ = yolo("status", *arguments, "--follow", **htcondor.environment)
+    assert [list(message) for message in said] == [["line"], ["result"]]
+    assert (said[-1]["result"]["state"], said[-1]["result"]["ended"]) == ("done", True)
+
+
+def test_a_wait_that_failed_says_so_and_leaves_no_job(prepared, htcondor):
+    submit(prepared, htcondor)
+    held = {"ClusterId": 7, "JobStatus": 5, "HoldReasonCode": 7, "HoldReasonSubCode": 13, "HoldReason": "no permission"}
+    htcondor.answer("condor_q", [{**held, "ProcId": number} for number in range(4)])
+    code, said, _ = yolo("status", "--run-dir", prepared.root, "--pass", "parallel", "--follow", **htcondor.environment)
+    result = said[-1]["result"]
+    assert (code, result["failed"]) == (0, True)
+    assert result["msg"].startswith("Run r1 (parallel) stopped: job 7.0 was held: ")
+    assert htcondor.calls("condor_rm")[-1].endswith("condor_rm 7")
+
+
+def test_a_status_of_nothing_is_one_error(prepared):
+    code, _, error = yolo("status", "--run-dir", prepared.root, "--pass", "single")
+    assert code == 2
+    assert error.startswith("error: nothing was submitted: ")
+
+
+def test_finishing_merges_and_names_what_jobs_left_undone(prepared, htcondor):
+    submit(prepared, htcondor)
+    run_pass = prepared.get_pass("parallel")
+    put_job(run_pass, "s001")
+    entries = list(manifest.read(prepared.manifest))
+    for entry in entries[:6]:
+        put_record(run_pass, entry, settings_digest=read_digest(prepared))
+    arguments = ["finish", "--run-dir", prepared.root, "--pass", "parallel"]
+    code, _, error = yolo(*arguments, given={})
+    assert code == 2
+    assert error.startswith("error: 2 of 8 images have no result: ")
+    given = {"worked": True, "unfinished": {"s001-c00003": "its job was held"}, "reason": "held", "remedy": "release"}
+    code, said, error = yolo(*arguments, given=given)
+    assert code == 0, error
+    assert said[-1]["result"] == {
+        "pass": "parallel", "images": 8, "unfinished": 2, "reason": "held", "remedy": "release", "changed": True
+    }  # fmt: skip
+    assert fsio.read_json(run_pass.metrics_json)["counts"]["ok"] == 6
