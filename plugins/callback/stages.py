@@ -5,8 +5,9 @@ callbacks that Ansible and its collections bring print every task or none, and a
 
 What roles may use:
 
-- The message of an `ansible.builtin.debug` task is printed as it is, once, without host and task. With the variable
-  `print_last: true` of that task it is printed when the playbook has ended, after the recap, or just before a failure.
+- The message of an `ansible.builtin.debug` task and the `success_msg` of an `assert` are printed as they are, once,
+  without host and task. With the variable `print_last: true` of that task the message is printed when the playbook has
+  ended, after the recap, or just before a failure.
 - A failure is printed once. One inside a `block` with a `rescue` is printed only if the `rescue` ends with another one
   that does not repeat it.
 
@@ -64,7 +65,8 @@ OUTPUT_LINES = 10
 _ERASE = "\r\x1b[K"
 _PREFIXES = ("Task failed: ", "Action failed: ", "Module failed: ", "Failed to connect to the host via ssh: ")
 _FAIL = frozenset(add_internal_fqcns(("fail",)))
-_AUTHORED = _FAIL | frozenset(add_internal_fqcns(("assert", "validate_argument_spec")))
+_ASSERT = frozenset(add_internal_fqcns(("assert",)))
+_AUTHORED = _FAIL | _ASSERT | frozenset(add_internal_fqcns(("validate_argument_spec",)))
 
 
 def terminal_width(stream: Any, environment: Mapping[str, str]) -> int | None:
@@ -192,6 +194,8 @@ class Stages(CallbackBase):
         if result.task.action in C._ACTION_DEBUG:
             for item in result.result.get("results", [result.result]):
                 self._report(result.task, item)
+        elif result.task.action in _ASSERT and "success_msg" in result.task.args:
+            self._report(result.task, {"msg": result.result.get("msg", "")})
         elif result.result.get("changed") and (result.task.check_mode or result.task.diff):
             would = "would change" if result.task.check_mode else "changed"
             self._say(f"{would}: {self.host_label(result)}: {result.task.get_name().strip()}", C.COLOR_CHANGED)
@@ -228,7 +232,9 @@ class Stages(CallbackBase):
         """Print that a host can't be reached."""
         if result.task.ignore_unreachable:
             return
-        self._fail(self.host_label(result), f"can't be reached: {reason(result.result)}", always_host=True)
+        # Before it stands what ssh had to say on the way.
+        why = reason(result.result).splitlines()[-1]
+        self._fail(self.host_label(result), f"can't be reached: {plain(why)}", always_host=True)
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         """Print the recap and what a playbook ends with."""
