@@ -5,6 +5,10 @@ SHELL := /bin/bash
 
 VENV := .venv
 BIN := $(VENV)/bin
+# Ansible does not start in a locale whose encoding is another, such as LC_ALL=C.
+ifneq ($(shell locale charmap 2>/dev/null),UTF-8)
+export LC_ALL := C.UTF-8
+endif
 # Root, or sudo without a password, needs no question; otherwise Ansible asks once for each playbook.
 BECOME := $(shell [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null || echo --ask-become-pass)
 PLAY := $(BIN)/ansible-playbook $(BECOME)

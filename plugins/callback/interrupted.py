@@ -53,11 +53,11 @@ class CallbackModule(CallbackBase):
         """The task has ended."""
         self._word = ""
 
-    v2_runner_on_unreachable = v2_runner_on_ok
-
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         """The task has ended."""
         self._word = ""
+
+    v2_runner_on_unreachable = v2_runner_on_ok
 
     def _say(self) -> None:
         if self._word:

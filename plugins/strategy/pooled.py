@@ -2,30 +2,99 @@
 
 The pool's roles are many small tasks, and a host with one slow processor needs longer to start Python than to do
 them. Mitogen, from requirements.txt, keeps the process; without it this is Ansible's own `linear`, only slower.
+
+All that the project does about Mitogen is here and in two variables of `inventory/group_vars/all/cluster.yml`;
+`docs/decisions/0005-mitogen.md` has the figures and the way out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ansible.playbook.block import Block
+from ansible.plugins import loader
+from ansible.plugins.strategy.linear import StrategyModule as Linear
+
 DOCUMENTATION = """
 name: pooled
-short_description: Linear, through Mitogen where it is installed
+short_description: Linear, through Mitogen where it is installed and fits
 description:
   - Runs tasks like the C(linear) strategy, in a Python process that stays on each host for the whole playbook.
-  - Without Mitogen on the control node it is the C(linear) strategy itself.
+  - Without Mitogen on the control node it is the C(linear) strategy itself, as for plays that work on the control node,
+    reboot hosts, or wait for hosts that are not known yet.
 author: the project
 """
+
+NEW_CONNECTION = frozenset({"reboot", "wait_for_connection"})
+"""Modules that need what Mitogen does not do: go on after a restart, and reach a host whose key is not known yet."""
+
+NOTICE = "Use of strategy plugins not included in ansible.builtin"
+
+
+def actions(tasks: Iterable[Any]) -> Iterator[str]:
+    """Yield the modules of tasks and of the blocks among them, without their collection's name."""
+    for task in tasks:
+        if isinstance(task, Block):
+            yield from actions([*task.block, *task.rescue, *task.always])
+        else:
+            yield task.action.rpartition(".")[2]
+
+
+def fits(play: Any) -> bool:
+    """Whether Mitogen does a play; what its tasks include is not looked at."""
+    hosts = play.hosts if isinstance(play.hosts, list) else [play.hosts]
+    if hosts == ["localhost"]:
+        # Programs that its tasks start and leave running would end with Mitogen's process.
+        return False
+    return NEW_CONNECTION.isdisjoint(actions([*play.pre_tasks, *play.tasks, *play.post_tasks]))
+
+
+class LoaderDisplay:
+    """What the loader of plug-ins says, without what it says at each start of every strategy that is not Ansible's own.
+
+    A user can do nothing about it; what we do when Ansible no longer takes one is written down.
+
+    Args:
+        display: Ansible's own.
+    """
+
+    def __init__(self, display: Any) -> None:
+        self._display = display
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._display, name)
+
+    def deprecated(self, msg: str, *arguments: Any, **options: Any) -> None:
+        """Print all other notices."""
+        if not msg.startswith(NOTICE):
+            self._display.deprecated(msg, *arguments, **options)
+
+
+# A test may load this twice.
+if not isinstance(loader.display, LoaderDisplay):
+    loader.display = LoaderDisplay(loader.display)
 
 try:
     import ansible_mitogen.loaders
     import ansible_mitogen.strategy
 except ImportError:
-    from ansible.plugins.strategy.linear import StrategyModule
+    StrategyModule = Linear
 else:
     # Mitogen's own loader, so that Ansible's plug-in is wrapped once whoever asks for it.
     _Linear = ansible_mitogen.loaders.strategy_loader.get("linear", class_only=True)
 
-    class StrategyModule(ansible_mitogen.strategy.StrategyMixin, _Linear):
+    class _Pooled(ansible_mitogen.strategy.StrategyMixin, _Linear):
         """Linear over Mitogen's connections."""
+
+    class StrategyModule(_Pooled):
+        """Linear, over Mitogen's connections where they fit the play."""
+
+        def run(self, iterator: Any, play_context: Any, result: int = 0) -> Any:
+            """Run a play."""
+            if fits(iterator._play):
+                return super().run(iterator, play_context)
+            return _Linear.run(self, iterator, play_context)
 
 
 __all__ = ["StrategyModule"]

@@ -24,8 +24,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 SHARED = PROJECT.parent / "shared"
 
 
-# Molecule asks for colours, which would stand in what the tests read.
-PLAIN = os.environ | {"ANSIBLE_FORCE_COLOR": "false", "ANSIBLE_NOCOLOR": "true"}
+# Molecule asks for colours, which would stand in what the tests read, and for Ansible's own output.
+PLAIN = os.environ | {
+    "ANSIBLE_FORCE_COLOR": "false",
+    "ANSIBLE_NOCOLOR": "true",
+    "ANSIBLE_STDOUT_CALLBACK": "stages",
+}
 
 
 def command(program: str) -> str:

@@ -97,7 +97,7 @@ def test_jobs_that_end_badly_do_not_stop_the_others(cluster, samples):
     assert {row["path"]: row["error"] for row in first.images if row["status"] == "failed"} == failures
     assert (first.results / "images" / names[10]).exists(), "a job that was released goes on"
     # What the playbook ends with, after the results.
-    last = first.output.partition("Say what came out")[2]
+    last = first.output.partition("Run bad-jobs: ")[2]
     assert "3 of 12 images have no result: job" in last
     assert "same run_id" in last
     assert "condor_release" not in last, "nobody can release a job that is gone"
@@ -154,7 +154,7 @@ fallocate -l $((free - 50000)) /srv/share/filler
 def test_a_share_that_fills_up_is_said_while_it_does(cluster, samples):
     run = cluster.start(samples, run_id="filled", chunk_size=1)
     try:
-        read_until(run, "Wait on the queue")
+        read_until(run, "running")
         cluster.on("manager", "sh", "-c", FILL)
         began = time.monotonic()
         said = read_until(run, "the share is full: /srv/share has")

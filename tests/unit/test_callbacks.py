@@ -117,11 +117,15 @@ def test_the_word_of_a_task_that_still_runs_is_said_at_the_end(said):
     assert [text.strip() for text in texts] == ["{{ run }} goes on"]
 
 
-@pytest.mark.parametrize("end", ["v2_runner_on_ok", "v2_runner_on_failed", "v2_runner_on_unreachable"])
-def test_a_task_that_ended_says_nothing(said, end):
+@pytest.mark.parametrize(
+    ("end", "options"),
+    # As Ansible calls them.
+    [("v2_runner_on_ok", {}), ("v2_runner_on_failed", {"ignore_errors": True}), ("v2_runner_on_unreachable", {})],
+)
+def test_a_task_that_ended_says_nothing(said, end, options):
     callback, texts = said
     callback.v2_runner_on_start(None, Task(when_interrupted="goes on"))
-    getattr(callback, end)(None)
+    getattr(callback, end)(None, **options)
     callback._say()
     callback.v2_runner_on_start(None, Task())
     callback._say()
