@@ -122,15 +122,15 @@ def test_jobs_that_no_host_can_take_end_within_a_minute(cluster, samples):
 
 
 def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples):
-    power = Power("submit")
+    power = Power("submit1")
     prepare(cluster, samples, "reboot")
     with busy_pool(cluster):
         run = cluster.start(samples, run_id="reboot", chunk_size=1)
         read_until(run, "busy with other jobs")
         soon = ["--on-active=8", "--timer-property=AccuracySec=100ms"]
         cluster.on("submit[0]", "systemd-run", *soon, "systemctl", "reboot")
-        said = read_until(run, "submit answers again")
-        assert said.count("NOTE: submit ") == 2
+        said = read_until(run, "submit1 answers again")
+        assert said.count("NOTE: submit1 ") == 2
     try:
         read_until(run, "1 running")
         power.cut()
@@ -139,8 +139,8 @@ def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples)
         power.restore()
     outcome = end(run, cluster.results / "reboot")
     assert outcome.code == 0
-    assert outcome.output.count("NOTE: submit does not answer") == 1
-    assert outcome.output.count("NOTE: submit answers again") == 1
+    assert outcome.output.count("NOTE: submit1 does not answer") == 1
+    assert outcome.output.count("NOTE: submit1 answers again") == 1
     assert outcome.metrics["counts"]["ok"] == 12
 
 
