@@ -11,9 +11,10 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 # Sample images of the demo, outside the work tree so that every clone finds them.
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
-# The longest first, so that none is left alone at the end.
-LONG := ec2_cluster cluster inference_run ec2
-SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+# What `make test` runs: each role's tests are in one of these, on hosts that they share. The longest first.
+SUITE := cluster ec2_cluster local_hosts bare ec2
+# A scenario for each role, on hosts of its own, beside those.
+SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 
 .PHONY: help
 help: ## This list
@@ -72,29 +73,46 @@ bench: $(BENCH_VENV)/ready $(VENV)/control $(if $(filter $(DEMO_IMAGES)/%,$(IMAG
 	$(BENCH_VENV)/bin/python -m bench --images "$(IMAGES)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
 	  $(if $(YOLOV5_DIR),--yolov5-dir "$(YOLOV5_DIR)" --yolov5-weights "$(YOLOV5_WEIGHTS)") $(BENCH_ARGS)
 
-.PHONY: lint
-lint: $(VENV)/test ## Style of playbooks, YAML and Python
+.PHONY: lint-ansible
+lint-ansible: $(VENV)/test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+.PHONY: lint-rest
+lint-rest: $(VENV)/test
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+.PHONY: lint
+lint: lint-rest lint-ansible ## Style of playbooks, YAML and Python
 
 .PHONY: unit
 unit: $(VENV)/test ## Unit tests
 	$(BIN)/python -m pytest
 
+# Two at a time: ansible-lint takes as long as the unit tests.
+.PHONY: check
+check: $(VENV)/test ## In three minutes, without hosts: style and unit tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-rest unit
+
+# Two at a time, in this order: while `cluster` builds the base image, which the others wait for, the checks run.
 .PHONY: test
-test: lint unit molecule ## All that CI runs
+test: $(VENV)/test ## All that CI runs: the checks, and the scenarios that cover every role
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line molecule-cluster check-beside $(patsubst %,molecule-%,$(filter-out cluster,$(SUITE)))
 
-# Two at a time, as a scenario mostly waits. The first one alone: it builds the base image that the others use.
+# What `check` does, one after the other.
+.PHONY: check-beside
+check-beside: $(VENV)/test
+	@$(MAKE) --no-print-directory --jobs=1 lint-rest lint-ansible unit
+
 .PHONY: molecule
-molecule: $(VENV)/test ## A scenario for each role and one for the whole cluster, on local hosts
-	$(MAKE) --no-print-directory molecule-local_hosts
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(filter-out molecule-local_hosts,$(SCENARIOS:%=molecule-%))
+molecule: $(VENV)/test ## Every scenario by itself, each role's too: three quarters of an hour
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(patsubst %,molecule-%,$(SUITE) $(filter-out $(SUITE),$(SCENARIOS)))
 
+# As `molecule test -s NAME`, whose output goes to a log; ends with what failed and the command that repeats just that.
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
-	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test -s $*
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/scenario $*
 
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left
