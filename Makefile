@@ -112,7 +112,7 @@ molecule: $(VENV)/test ## Every scenario by itself, each role's too: three quart
 # As `molecule test -s NAME`, whose output goes to a log; ends with what failed and the command that repeats just that.
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/scenario $*
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/scenario.py $*
 
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left

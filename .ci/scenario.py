@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Runs one molecule scenario and says little: a line with its times when it passes, what failed and how to repeat it otherwise.
 
-    .ci/scenario NAME
+    .ci/scenario.py NAME
 
 All that molecule and Ansible say goes to a log. The virtual environment's programs have to be on PATH.
 """
