@@ -1,4 +1,4 @@
-"""Runs one molecule scenario and says little: a line with its times when it passes, what failed and how to repeat it otherwise.
+"""Runs one molecule scenario; reports its times, or what failed and the command that repeats it.
 
     .ci/scenario.py NAME
 

@@ -50,9 +50,8 @@ def busy_pool(cluster: Cluster) -> Iterator[None]:
     number = cluster.on("submit[0]", *write, user="yolo").splitlines()[-1].split(".")[0]
     try:
         deadline = time.monotonic() + 60
-        while cluster.on("submit[0]", "condor_q", number, "-af", "JobStatus", user="yolo").split() != ["2"] * len(
-            slots
-        ):
+        status = ("condor_q", number, "-af", "JobStatus")
+        while cluster.on("submit[0]", *status, user="yolo").split() != ["2"] * len(slots):
             assert time.monotonic() < deadline, "the other jobs do not start"
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Molecule's scenarios: every role has one of its own, and `make test` runs its tests too, on hosts that scenarios share."""
+"""Molecule's scenarios: every role has one of its own, and `make test` runs its tests on shared hosts."""
 
 from __future__ import annotations
 
