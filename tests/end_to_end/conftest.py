@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from shared_data import SHARED
 
 if TYPE_CHECKING:
     from aws import Playbooks
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHARED = PROJECT.parent / "shared"
 
 
 # Molecule asks for colours, which would stand in what the tests read.
