@@ -11,8 +11,8 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 # Sample images of the demo, outside the work tree so that every clone finds them.
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
-# What `make test` runs: each role's tests are in one of these, on hosts that they share. The longest first.
-SUITE := cluster ec2_cluster local_hosts bare ec2
+# What `make test` runs, in this order: each role's tests are in one of these, on hosts that they share.
+SUITE := cluster inference_run ec2_cluster ec2 bare local_hosts
 # A scenario for each role, on hosts of its own, beside those.
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 
@@ -95,19 +95,24 @@ unit: $(VENV)/test ## Unit tests
 check: $(VENV)/test ## In three minutes, without hosts: style and unit tests
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-rest unit
 
-# Two at a time, in this order: while `cluster` builds the base image, which the others wait for, the checks run.
+# Three at a time, as a scenario mostly waits. The checks run while the first one builds the base image, which the next one
+# waits for. What failed is said once more at the end, since the others run on meanwhile.
+FAILED := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/condor-yolo/tests/failed
 .PHONY: test
 test: $(VENV)/test ## All that CI runs: the checks, and the scenarios that cover every role
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line molecule-cluster check-beside $(patsubst %,molecule-%,$(filter-out cluster,$(SUITE)))
+	@rm -rf "$(FAILED)"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line check-beside $(SUITE:%=molecule-%) || \
+	  { printf '\n%s\n' "make test: FAILED"; cat "$(FAILED)"/* 2> /dev/null; exit 1; }
 
 # What `check` does, one after the other.
 .PHONY: check-beside
 check-beside: $(VENV)/test
-	@$(MAKE) --no-print-directory --jobs=1 lint-rest lint-ansible unit
+	@$(MAKE) --no-print-directory lint-rest lint-ansible unit || \
+	  { mkdir -p "$(FAILED)"; printf '%s\n' "check: FAILED, see above." "To repeat just that:" "  make check" | tee "$(FAILED)/check"; exit 1; }
 
 .PHONY: molecule
 molecule: $(VENV)/test ## Every scenario by itself, each role's too: three quarters of an hour
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line $(patsubst %,molecule-%,$(SUITE) $(filter-out $(SUITE),$(SCENARIOS)))
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line $(patsubst %,molecule-%,$(SUITE) $(filter-out $(SUITE),$(SCENARIOS)))
 
 # As `molecule test -s NAME`, whose output goes to a log; ends with what failed and the command that repeats just that.
 .PHONY: $(SCENARIOS:%=molecule-%)

@@ -94,9 +94,12 @@ def main() -> int:
     if running.returncode == 0:
         print(f"{scenario}: passed in {took}", flush=True)
         return 0
-    print("", *summary(lines), sep="\n")
-    print(f"\n{scenario}: FAILED after {took}", f"Log: {log}", "To repeat just that:", sep="\n")
-    print(*(f"  {line}" for line in repeat(scenario, lines)), sep="\n", flush=True)
+    said = ["", *summary(lines), "", f"{scenario}: FAILED after {took}", f"Log: {log}", "To repeat just that:"]
+    said += [f"  {line}" for line in repeat(scenario, lines)]
+    print(*said, sep="\n", flush=True)
+    # For the end of `make test`, where the other scenarios' lines come in between.
+    (LOGS / "failed").mkdir(exist_ok=True)
+    (LOGS / "failed" / scenario).write_text("\n".join([*said, ""]))
     return running.returncode
 
 
