@@ -15,9 +15,10 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 # Sample images of the demo, outside the work tree so that every clone finds them.
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
-# The longest first, so that none is left alone at the end.
-LONG := ec2_cluster cluster inference_run ec2
-SCENARIOS := $(LONG) $(filter-out $(LONG),$(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml)))
+# What `make test` runs, in this order: each role's tests are in one of these, on hosts that they share.
+SUITE := cluster inference_run ec2_cluster ec2 bare local_hosts
+# A scenario for each role, on hosts of its own, beside those.
+SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 
 .PHONY: help
 help: ## This list
@@ -76,29 +77,51 @@ bench: $(BENCH_VENV)/ready $(VENV)/control $(if $(filter $(DEMO_IMAGES)/%,$(IMAG
 	$(BENCH_VENV)/bin/python -m bench --images "$(IMAGES)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
 	  $(if $(YOLOV5_DIR),--yolov5-dir "$(YOLOV5_DIR)" --yolov5-weights "$(YOLOV5_WEIGHTS)") $(BENCH_ARGS)
 
-.PHONY: lint
-lint: $(VENV)/test ## Style of playbooks, YAML and Python
+.PHONY: lint-ansible
+lint-ansible: $(VENV)/test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+.PHONY: lint-rest
+lint-rest: $(VENV)/test
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
+
+.PHONY: lint
+lint: lint-rest lint-ansible ## Style of playbooks, YAML and Python
 
 .PHONY: unit
 unit: $(VENV)/test ## Unit tests
 	$(BIN)/python -m pytest
 
+# Two at a time: ansible-lint takes as long as the unit tests.
+.PHONY: check
+check: $(VENV)/test ## In three minutes, without hosts: style and unit tests
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-rest unit
+
+# Three at a time, as a scenario mostly waits. The checks run while the first one builds the base image, which the next one
+# waits for. What failed is said once more at the end, since the others run on meanwhile.
+FAILED := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/condor-yolo/tests/failed
 .PHONY: test
-test: lint unit molecule ## All that CI runs
+test: $(VENV)/test ## All that CI runs: the checks, and the scenarios that cover every role
+	@rm -rf "$(FAILED)"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line check-beside $(SUITE:%=molecule-%) || \
+	  { printf '\n%s\n' "make test: FAILED"; cat "$(FAILED)"/* 2> /dev/null; exit 1; }
 
-# Two at a time, as a scenario mostly waits. The first one alone: it builds the base image that the others use.
+# What `check` does, one after the other.
+.PHONY: check-beside
+check-beside: $(VENV)/test
+	@$(MAKE) --no-print-directory lint-rest lint-ansible unit || \
+	  { mkdir -p "$(FAILED)"; printf '%s\n' "check: FAILED, see above." "To repeat just that:" "  make check" | tee "$(FAILED)/check"; exit 1; }
+
 .PHONY: molecule
-molecule: $(VENV)/test ## A scenario for each role and one for the whole cluster, on local hosts
-	$(MAKE) --no-print-directory molecule-local_hosts
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target $(filter-out molecule-local_hosts,$(SCENARIOS:%=molecule-%))
+molecule: $(VENV)/test ## Every scenario by itself, each role's too: three quarters of an hour
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line $(patsubst %,molecule-%,$(SUITE) $(filter-out $(SUITE),$(SCENARIOS)))
 
+# As `molecule test -s NAME`, whose output goes to a log; ends with what failed and the command that repeats just that.
 .PHONY: $(SCENARIOS:%=molecule-%)
 $(SCENARIOS:%=molecule-%): molecule-%: $(VENV)/test
-	PATH="$(CURDIR)/$(BIN):$$PATH" molecule test -s $*
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python .ci/scenario.py $*
 
 .PHONY: clean-hosts
 clean-hosts: ## Hosts that interrupted tests left

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -16,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from shared_data import SHARED
 
 if TYPE_CHECKING:
     from aws import Playbooks
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHARED = PROJECT.parent / "shared"
 
 
 # Molecule asks for colours, which would stand in what the tests read, and for Ansible's own output.
@@ -139,6 +140,13 @@ class Cluster:
         )
         assert done.returncode == 0, f"{host}: {arguments}: {done.stdout}{done.stderr}"
         return done.stdout
+
+
+def changes(output: str) -> dict[str, int]:
+    """Return how much a playbook changed, by host, from the recap that its output ends with (`-v` has one always)."""
+    found = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+) ", output, re.MULTILINE)
+    assert found, "no recap: nothing says that nothing was changed"
+    return {host: int(count) for host, count in found}
 
 
 def files(folder: Path) -> set[str]:

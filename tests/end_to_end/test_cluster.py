@@ -6,9 +6,10 @@ import json
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
-from conftest import PROJECT, Cluster, files, make_samples, shared
+from conftest import PROJECT, Cluster, Outcome, files, make_samples, shared
 
 sys.path.append(str(PROJECT / "tests/reference"))
 import compare_predictions
@@ -78,18 +79,63 @@ def test_the_report_shows_what_was_measured(demo):
     assert f"engine {outcome.metrics['settings']['engine']}, precision fp32 (measured on" in outcome.output
 
 
-def test_all_engines_find_the_same(cluster, samples):
-    found = {}
-    for engine in ("openvino", "onnxruntime", "torch"):
-        outcome = cluster.infer(samples, run_id=engine, engine=engine, save_images=False)
+@pytest.fixture(scope="module")
+def by_engine(cluster, samples) -> dict[str, Outcome]:
+    """A run over the same images with the demo's weights for each engine."""
+    engines = ("openvino", "onnxruntime", "torch")
+    return {engine: cluster.infer(samples, run_id=engine, engine=engine, save_images=False) for engine in engines}
+
+
+def found(outcome: Outcome) -> compare_predictions.Detections:
+    return compare_predictions.read(outcome.results / "predictions.json")
+
+
+def test_all_engines_find_the_same(by_engine):
+    for engine, outcome in by_engine.items():
         assert outcome.code == 0
         assert outcome.metrics["engines"] == [engine]
-        found[engine] = compare_predictions.read(outcome.results / "predictions.json")
     for engine in ("onnxruntime", "torch"):
-        comparison = compare_predictions.compare(found["openvino"], found[engine], box=0.1, score=0.001)
+        comparison = compare_predictions.compare(
+            found(by_engine["openvino"]), found(by_engine[engine]), box=0.1, score=0.001
+        )
         print(engine, comparison.report())
         assert comparison.agrees
         assert comparison.detections > 12
+
+
+def by_ultralytics(cluster: Cluster, settings: dict, model: str, out: Path) -> compare_predictions.Detections:
+    """What ultralytics' own predictor finds in a run's images, in one process on a host that has it.
+
+    Args:
+        cluster: The cluster.
+        settings: The run's.
+        model: Path of the weights on execute1.
+        out: Folder to put its answer into.
+    """
+    cluster.send("execute1", REFERENCE, "/tmp/ultralytics_reference.py")
+    cluster.on(
+        "execute1",
+        *("/opt/yolo/venv/bin/python", "/tmp/ultralytics_reference.py", "--out", "/tmp/reference.json"),
+        *("--images", settings["input_dir"], "--model", model),
+        *("--imgsz", str(max(settings["input_size"])), "--conf", str(settings["conf"]), "--iou", str(settings["iou"])),
+        user="yolo",
+    )
+    cluster.fetch("execute1", "/tmp/reference.json", out / "reference.json")
+    return compare_predictions.read(out / "reference.json")
+
+
+def test_detections_on_demo_images_equal_those_of_ultralytics(cluster, by_engine, tmp_path):
+    outcome = by_engine["openvino"]
+    cluster.send("execute1", PROJECT / "files/demo/yolov5n-demo.pt", "/tmp/demo.pt")
+    # ultralytics runs the weights as they are, with torch; the run used what was exported from them.
+    expected = by_ultralytics(cluster, outcome.metrics["settings"], "/tmp/demo.pt", tmp_path)
+    comparison = compare_predictions.compare(
+        expected, {key: [] for key in expected} | found(outcome), box=0.1, score=0.001
+    )
+    print(comparison.report())
+    assert comparison.agrees
+    assert comparison.images == 12
+    assert comparison.detections > 12
 
 
 def test_int8_without_enough_images_says_how_many_it_needs(cluster, samples):
@@ -111,19 +157,10 @@ def test_detections_on_photos_equal_those_of_ultralytics(cluster, tmp_path):
     assert outcome.code == 0
     assert outcome.metrics["counts"]["ok"] == 128
     settings = outcome.metrics["settings"]
-    # The same files, in one process of ultralytics' own predictor, on a host that has it.
-    cluster.send("execute1", REFERENCE, "/tmp/ultralytics_reference.py")
-    cluster.on(
-        "execute1",
-        *("/opt/yolo/venv/bin/python", "/tmp/ultralytics_reference.py", "--out", "/tmp/reference.json"),
-        *("--images", settings["input_dir"], "--model", f"{settings['model_dir']}/../source"),
-        *("--imgsz", str(max(settings["input_size"])), "--conf", str(settings["conf"]), "--iou", str(settings["iou"])),
-        user="yolo",
+    expected = by_ultralytics(cluster, settings, f"{settings['model_dir']}/../source", tmp_path)
+    comparison = compare_predictions.compare(
+        expected, {key: [] for key in expected} | found(outcome), box=0.01, score=0.001
     )
-    cluster.fetch("execute1", "/tmp/reference.json", tmp_path / "reference.json")
-    expected = compare_predictions.read(tmp_path / "reference.json")
-    found = {key: [] for key in expected} | compare_predictions.read(outcome.results / "predictions.json")
-    comparison = compare_predictions.compare(expected, found, box=0.01, score=0.001)
     print(comparison.report())
     assert comparison.agrees
     assert comparison.images == 128

@@ -96,6 +96,8 @@ def test_ctrl_c_says_what_goes_on_and_how_to_resume_watch_and_cancel(cluster, sa
 def test_from_the_users_own_folder_with_an_inventory_there(cluster, samples, tmp_path):
     images = tmp_path / "my photos"
     images.mkdir()
+    home = tmp_path / "a new home"
+    home.mkdir()
     for photo in sorted(samples.rglob("*.jpg"))[:2]:
         shutil.copy(photo, images)
     shutil.copy(PROJECT / "files/demo/yolov5n-demo.pt", tmp_path / "w.pt")
@@ -105,7 +107,7 @@ def test_from_the_users_own_folder_with_an_inventory_there(cluster, samples, tmp
     done = subprocess.run(
         [command("ansible-playbook"), "-i", "hosts.yml", PROJECT / "run_inference.yml", "-e", json.dumps(given)],
         cwd=tmp_path,
-        env={name: value for name, value in PLAIN.items() if name != "ANSIBLE_CONFIG"},
+        env={name: value for name, value in PLAIN.items() if name != "ANSIBLE_CONFIG"} | {"HOME": str(home)},
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

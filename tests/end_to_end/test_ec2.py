@@ -68,10 +68,10 @@ def new_user(name: str, policy: dict | None) -> dict[str, str]:
 
 def test_instances_are_what_was_asked_for(ec2):
     found = instances(ec2, NAME)
-    assert sorted(found) == ["execute1", "execute2", "manager", "submit"]
+    assert sorted(found) == ["execute1", "execute2", "manager1", "submit1"]
     assert {node: i["InstanceType"] for node, i in found.items()} == {
-        "manager": "m6i.large",
-        "submit": "c6i.large",
+        "manager1": "m6i.large",
+        "submit1": "c6i.large",
         "execute1": "c6i.large",
         "execute2": "c6i.large",
     }
@@ -100,7 +100,7 @@ def test_instances_are_what_was_asked_for(ec2):
             InstanceId=instance["InstanceId"], Attribute="instanceInitiatedShutdownBehavior"
         )
         assert behaviour["InstanceInitiatedShutdownBehavior"]["Value"] == "terminate"
-    assert disks == {"manager": 100, "submit": 16, "execute1": 16, "execute2": 16}
+    assert disks == {"manager1": 100, "submit1": 16, "execute1": 16, "execute2": 16}
 
 
 def test_doors_are_closed_but_three(ec2):
@@ -121,8 +121,8 @@ def test_doors_are_closed_but_three(ec2):
     assert all(not rule["Ipv6Ranges"] for group in groups.values() for rule in group["IpPermissions"])
     in_groups = {node: {g["GroupName"] for g in i["SecurityGroups"]} for node, i in instances(ec2, NAME).items()}
     assert in_groups == {
-        "manager": {f"{NAME}-hosts", f"{NAME}-manager"},
-        "submit": {f"{NAME}-hosts", f"{NAME}-submit"},
+        "manager1": {f"{NAME}-hosts", f"{NAME}-manager"},
+        "submit1": {f"{NAME}-hosts", f"{NAME}-submit"},
         "execute1": {f"{NAME}-hosts"},
         "execute2": {f"{NAME}-hosts"},
     }
@@ -159,7 +159,7 @@ def test_wrong_input_stops_before_anything_is_made(ec2, playbooks: Playbooks, in
 def test_cost_is_said_first_and_nothing_is_made_without_a_yes(ec2, playbooks: Playbooks):
     asked = Playbooks(playbooks.inventory, INPUTS, {"CLUSTER_NAME": HALF})
     refused = asked.refused(PROVISION, ec2_confirm=False)
-    assert "3 x c6i.large (submit, execute1, execute2)" in refused
+    assert "3 x c6i.large (submit1, execute1, execute2)" in refused
     assert "148 GiB of gp3" in refused
     assert "end themselves after 8 hours" in refused
     assert "Nothing was made, since the answer was not yes" in refused
@@ -181,6 +181,21 @@ def test_a_name_that_another_cluster_has_is_refused(ec2, playbooks: Playbooks):
     ec2.delete_key_pair(KeyName=name)
 
 
+def test_a_cluster_of_an_earlier_version_is_left_alone(ec2, playbooks: Playbooks):
+    manager = instances(ec2, NAME)["manager1"]["InstanceId"]
+
+    def name_it(name: str) -> None:
+        ec2.create_tags(Resources=[manager], Tags=[{"Key": "condor-yolo-node", "Value": name}])
+
+    name_it("manager")
+    try:
+        refused = playbooks.refused("playbooks/scale.yml", execute_count=2)
+        assert "earlier version of the playbooks: manager; expected manager1 and submit1" in refused
+        assert sorted(instances(ec2, NAME)) == ["execute1", "execute2", "manager", "submit1"]
+    finally:
+        name_it("manager1")
+
+
 def test_a_closed_port_22_is_named_with_what_to_look_at(playbooks: Playbooks):
     refused = playbooks.refused(PROVISION)
     assert "does not answer on port 22" in refused
@@ -193,7 +208,7 @@ def test_no_cluster_and_two_clusters_are_told_apart(playbooks: Playbooks, tmp_pa
     assert "There is no cluster" in refused
     assert "playbooks/provision.yml" in refused
     local = tmp_path / "local.yml"
-    local.write_text("local_cluster: {children: {manager: {hosts: {manager: {ansible_host: 127.0.0.1}}}}}\n")
+    local.write_text("local_cluster: {children: {manager: {hosts: {manager1: {ansible_host: 127.0.0.1}}}}}\n")
     refused = playbooks.refused("site.yml", "-i", str(local))
     assert "There are two clusters" in refused
     assert "inventory/aws_ec2.yml" in refused
@@ -230,7 +245,7 @@ def test_a_run_that_died_half_way_goes_on(ec2, permitted: Playbooks, daemons: Pa
         # All but that no one is at home: it ends at the closed port.
         assert "does not answer on port 22" in permitted.refused(PROVISION)
     second = {node: i["InstanceId"] for node, i in instances(ec2, HALF).items()}
-    assert sorted(second) == ["execute1", "execute2", "manager", "submit"]
+    assert sorted(second) == ["execute1", "execute2", "manager1", "submit1"]
     assert second.items() >= first.items()
 
 

@@ -68,8 +68,8 @@ def test_inventory_finds_the_hosts_by_their_tags(cluster: Cluster):
         text=True,
     )
     groups = json.loads(listed.stdout)
-    assert groups["manager"]["hosts"] == ["manager"]
-    assert groups["submit"]["hosts"] == ["submit"]
+    assert groups["manager"]["hosts"] == ["manager1"]
+    assert groups["submit"]["hosts"] == ["submit1"]
     assert sorted(groups["execute"]["hosts"]) == ["execute1", "execute2"]
 
 
@@ -182,7 +182,7 @@ def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbo
     starts = cluster.on("submit", "condor_history", "-const", 'YoloRunId == "shrink"', "-af", "NumJobStarts")
     assert set(starts.splitlines()) == {"1"}
     left = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
-    assert left == {node: ids[node] for node in ("manager", "submit", "execute1")}
+    assert left == {node: ids[node] for node in ("manager1", "submit1", "execute1")}
     assert pool(cluster) == {"execute1"}
     assert "execute2" not in cluster.on("manager", "exportfs", "-v") + cluster.on(
         "manager", "ls", "/etc/condor/issued.d"
@@ -216,7 +216,7 @@ def test_hosts_behind_a_bastion_are_reached_through_it(cluster: Cluster, playboo
         capture_output=True,
         text=True,
     )
-    assert f"from={addresses['submit']}" in came_from.stdout, came_from.stdout + came_from.stderr
+    assert f"from={addresses['submit1']}" in came_from.stdout, came_from.stdout + came_from.stderr
     groups = ec2.describe_security_groups(Filters=[{"Name": "group-name", "Values": [f"{NAME}-hosts"]}])
     ssh = [rule for rule in groups["SecurityGroups"][0]["IpPermissions"] if rule["FromPort"] == 22]
     assert [rule["IpRanges"] for rule in ssh] == [[]]

@@ -115,7 +115,7 @@ def test_clocks_that_disagree_and_a_file_that_vanishes(cluster: Cluster, samples
 
 
 def test_a_power_cut_of_the_manager_loses_nothing(cluster: Cluster, samples):
-    manager = Power("manager")
+    manager = Power("manager1")
     # Nothing reaches the disk by itself, as in the first half minute: on a busy machine it may be over by then.
     cluster.on("manager", "sysctl", "vm.dirty_expire_centisecs=60000", "vm.dirty_writeback_centisecs=60000")
     run = cluster.start(samples, run_id="power", chunk_size=1)

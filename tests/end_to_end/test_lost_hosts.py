@@ -61,7 +61,7 @@ def test_htcondor_writes_its_logs_while_the_share_is_full(cluster, full_share):
     assert "No space left on device" in write(cluster, "yolo", "/srv/share/filler-on-manager")
     assert "No space left on device" not in write(cluster, "condor", f"{LOGS}/filler")
     daemons = cluster.on("manager", "pgrep", "condor_")
-    poll = f"cat {LOGS}/CollectorLog* | wc -c; condor_status -constraint PartitionableSlot -af Name | wc -l; sleep 15"
+    poll = f"cat {LOGS}/CollectorLog* | wc -c; condor_status -constraint PartitionableSlot -af Name | wc -l; sleep 6"
     seen = cluster.on("manager", "sh", "-c", "; ".join([poll] * 4)).split()
     sizes = [int(size) for size in seen[::2]]
     assert seen[1::2] == ["2"] * 4, "the collector answers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,15 +14,15 @@ from power import Power
 from test_inference_run import JOBS, photos
 
 
-def read_until(run: subprocess.Popen[str], text: str) -> str:
-    """Return what a run prints up to the line that holds a text; fails when the run ends without it."""
+def read_until(run: subprocess.Popen[str], pattern: str) -> str:
+    """Return what a run prints up to the line that a pattern is found in; fails when the run ends without one."""
     said = ""
     for line in run.stdout:
         said += line
-        if text in line:
+        if re.search(pattern, line):
             print(said)
             return said
-    raise AssertionError(f"the run ended without {text!r}:\n{said}")
+    raise AssertionError(f"the run ended without {pattern!r}:\n{said}")
 
 
 def end(run: subprocess.Popen[str], results: Path) -> Outcome:
@@ -38,17 +39,20 @@ def left(cluster: Cluster, run_id: str) -> str:
 
 @contextmanager
 def busy_pool(cluster: Cluster) -> Iterator[None]:
-    """Keep the pool's only slot busy with another job."""
+    """Keep each slot of the pool busy with another job."""
+    slots = cluster.on("submit[0]", "condor_status", "-constraint", "PartitionableSlot", "-af", "Machine").split()
     job = (
         "executable=/usr/bin/sleep\\narguments=600\\ntransfer_executable=false\\nshould_transfer_files=NO\\n"
-        "initialdir=/tmp\\nrequest_memory=100M\\nrequest_disk=1M\\nqueue\\n"
+        "initialdir=/tmp\\nrequest_memory=100M\\nrequest_disk=1M\\n"
+        f"queue {len(slots)}\\n"
     )
     write = ["sh", "-c", f"printf '{job}' > /tmp/busy.sub && condor_submit -terse /tmp/busy.sub"]
     number = cluster.on("submit[0]", *write, user="yolo").splitlines()[-1].split(".")[0]
     try:
         deadline = time.monotonic() + 60
-        while "2" not in cluster.on("submit[0]", "condor_q", number, "-af", "JobStatus", user="yolo"):
-            assert time.monotonic() < deadline, "the other job does not start"
+        status = ("condor_q", number, "-af", "JobStatus")
+        while cluster.on("submit[0]", *status, user="yolo").split() != ["2"] * len(slots):
+            assert time.monotonic() < deadline, "the other jobs do not start"
         yield
     finally:
         # The submit host may have booted just now.
@@ -122,25 +126,25 @@ def test_jobs_that_no_host_can_take_end_within_a_minute(cluster, samples):
 
 
 def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples):
-    power = Power("submit")
+    power = Power("submit1")
     prepare(cluster, samples, "reboot")
     with busy_pool(cluster):
         run = cluster.start(samples, run_id="reboot", chunk_size=1)
         read_until(run, "busy with other jobs")
         soon = ["--on-active=8", "--timer-property=AccuracySec=100ms"]
         cluster.on("submit[0]", "systemd-run", *soon, "systemctl", "reboot")
-        said = read_until(run, "submit answers again")
-        assert said.count("NOTE: submit ") == 2
+        said = read_until(run, "submit1 answers again")
+        assert said.count("NOTE: submit1 ") == 2
     try:
-        read_until(run, "1 running")
+        read_until(run, r"[1-9]\d* running")
         power.cut()
         time.sleep(3)
     finally:
         power.restore()
     outcome = end(run, cluster.results / "reboot")
     assert outcome.code == 0
-    assert outcome.output.count("NOTE: submit does not answer") == 1
-    assert outcome.output.count("NOTE: submit answers again") == 1
+    assert outcome.output.count("NOTE: submit1 does not answer") == 1
+    assert outcome.output.count("NOTE: submit1 answers again") == 1
     assert outcome.metrics["counts"]["ok"] == 12
 
 

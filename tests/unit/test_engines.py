@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 from compare_predictions import compare
 from make_model import colour_model, constant_model, onnx_model, prepared
+from shared_data import SHARED
 from yolo.detector.detect import Detector, Settings, to_detections
 from yolo.model import model
 from yolo.model.engine_onnxruntime import OnnxRuntimeEngine, session_options
@@ -24,7 +25,6 @@ from yolo.vision.decode import read_image
 from yolo.vision.letterbox import letterbox, scale_boxes, to_tensor
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHARED = PROJECT.parent / "shared"
 IMAGES = SHARED / "data" / "coco128" / "images"
 CLASSIC = SHARED / "weights" / "yolov5n-classic" / "yolov5n.onnx"
 PHOTOS = 6

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 from compare_predictions import compare
+from shared_data import SHARED
 from yolo.detector.detect import Detector, Settings, to_detections
 from yolo.model.model import load_engine
 from yolo.model.prepare import prepare
 from yolo.vision.decode import read_image
 
 PROJECT = Path(__file__).resolve().parents[2]
-SHARED = PROJECT.parent / "shared"
 IMAGES = SHARED / "data" / "coco128" / "images"
 WEIGHTS = SHARED / "weights" / "yolov5nu_int8_openvino_model"
 EXPECTED = json.loads((PROJECT / "tests" / "reference" / "coco128_yolov5nu_int8.json").read_text())

@@ -3,13 +3,14 @@
 # filesystem that every host boots from through a copy-on-write disk. This file is the whole recipe:
 # the role rebuilds the image when it, or an argument, changes.
 #
-# Usage: build-image.sh DEST SUITE KERNEL_SUITE DISK_SIZE PACKAGE,PACKAGE,... [BAKED-PACKAGE,...]
-# Baked packages are installed like the others, but none of their services starts by itself.
+# Usage: build-image.sh DEST SUITE KERNEL_SUITE DISK_SIZE PACKAGE,PACKAGE,... [BAKED-PACKAGE,... [COMMAND ARGUMENT...]]
+# Baked packages are installed like the others, but none of their services starts by itself. A command is run after that,
+# with the path of the root filesystem and a comma (an inventory of one host, to Ansible) as its last argument.
 # DEST appears only when it is complete: everything is made beside it and renamed at the end.
 set -euo pipefail
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C
 
-dest=$1 suite=$2 kernel_suite=$3 disk_size=$4 packages=$5 baked=${6:-}
+dest=$1 suite=$2 kernel_suite=$3 disk_size=$4 packages=$5 baked=${6:-} command=("${@:7}")
 partial="$dest.partial"
 root="$partial/root"
 
@@ -38,6 +39,10 @@ if [ -n "$baked" ]; then
         --customize-hook="$enabled | comm -13 \"\$1/enabled-before\" - | xargs -r chroot \"\$1\" systemctl --quiet disable"
         --customize-hook='rm "$1/enabled-before"; rm -f "$1"/var/cache/apt/archives/*.deb'
     )
+fi
+if [ ${#command[@]} -gt 0 ]; then
+    # Its standard output is for standard error: nobody reads it unless it fails.
+    bake+=(--customize-hook="${command[*]@Q} \"\$1,\" >&2")
 fi
 mmdebstrap --quiet --variant=minbase --skip=cleanup/apt/lists \
     --dpkgopt='path-exclude=/usr/share/man/*' \
