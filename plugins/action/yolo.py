@@ -34,13 +34,13 @@ display = Display()
 
 PROJECT = Path(__file__).resolve().parents[2]
 
-TERMINAL = "YOLO_TERMINAL_COLUMNS"
-"""Set by the callback `terminal` where the screen is one: this process has none. Its columns."""
+TERMINAL = "TERMINAL_WIDTH"
+"""Set by the callback `stages` where the screen is one: this process has none. Its columns."""
 
 _PR_SET_PDEATHSIG = 1  # of <linux/prctl.h>
 
-SECONDS_BETWEEN_LINES = 5.0
-"""In a log, how often a changed line is printed."""
+SECONDS_BETWEEN_LINES = (5.0, 300.0)
+"""In a log, how long after the one before a changed line is printed: at first, and at most; each time twice as long."""
 
 SECONDS_AWAY = 600.0
 """The host may be out of reach for so long: to boot, say. Its jobs go on meanwhile, or start again after it."""
@@ -93,40 +93,38 @@ class MovingLine:
         self, show: Callable[[str, bool], None], columns: int = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._show, self._columns, self._clock = show, columns, clock
-        self._last = ""
-        self._printed = ""
-        self._printed_at = float("-inf")
+        self._last = self._printed = ""
+        self._due, self._pause = float("-inf"), SECONDS_BETWEEN_LINES[0]
 
     def update(self, line: str) -> None:
         """Show a line in place of the one before."""
         if self._columns:
-            # A line that is wrapped could not be taken back.
+            # A line that is wrapped could not be taken back. The cursor stays at its start, so that whatever comes next
+            # takes its place.
             line = line[: self._columns - 1]
             if line != self._last:
-                self._show("\r" + line.ljust(len(self._last)), False)
-        elif line != self._printed and self._clock() - self._printed_at >= SECONDS_BETWEEN_LINES:
+                self._show(f"\r\x1b[K{line}\r", False)
+        elif line != self._printed and self._clock() >= self._due:
             self._print(line)
         self._last = line
 
     def tell(self, text: str) -> None:
         """Show a text that stays, above the line."""
-        if self._columns:
-            self._show("\r" + text.ljust(len(self._last)), True)
-            self._last = ""
-        else:
-            self._show(text, True)
+        self._show(f"\r\x1b[K{text}" if self._columns else text, True)
+        self._last = ""
 
     def finish(self) -> None:
         """Leave the last line where it is."""
         if self._columns and self._last:
-            self._show("", True)
+            self._show(f"\r\x1b[K{self._last}", True)
         elif self._last and self._last != self._printed:
             self._print(self._last)
         self._last = ""
 
     def _print(self, line: str) -> None:
         self._show(line, True)
-        self._printed, self._printed_at = line, self._clock()
+        self._printed, self._due = line, self._clock() + self._pause
+        self._pause = min(self._pause * 2, SECONDS_BETWEEN_LINES[1])
 
 
 Take = Callable[[bytes], dict[str, Any] | None]

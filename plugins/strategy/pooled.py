@@ -22,7 +22,7 @@ short_description: Linear, through Mitogen where it is installed and fits
 description:
   - Runs tasks like the C(linear) strategy, in a Python process that stays on each host for the whole playbook.
   - Without Mitogen on the control node it is the C(linear) strategy itself, as for plays that work on the control node,
-    reboot hosts, or wait for hosts that are not known yet.
+    reboot hosts, wait for hosts that are not known yet, or follow a command while it runs.
 author: the project
 """
 
@@ -32,13 +32,19 @@ NEW_CONNECTION = frozenset({"reboot", "wait_for_connection"})
 NOTICE = "Use of strategy plugins not included in ansible.builtin"
 
 
-def actions(tasks: Iterable[Any]) -> Iterator[str]:
-    """Yield the modules of tasks and of the blocks among them, without their collection's name."""
+def flat(tasks: Iterable[Any]) -> Iterator[Any]:
+    """Yield tasks and those of the blocks among them."""
     for task in tasks:
         if isinstance(task, Block):
-            yield from actions([*task.block, *task.rescue, *task.always])
+            yield from flat([*task.block, *task.rescue, *task.always])
         else:
-            yield task.action.rpartition(".")[2]
+            yield task
+
+
+def needs_ssh(task: Any) -> bool:
+    """Whether a task needs a connection of Ansible's own: a new one, or one that passes on what a command says."""
+    module = task.action.rpartition(".")[2]
+    return module in NEW_CONNECTION or (module == "yolo" and "code" in task.args)
 
 
 def fits(play: Any) -> bool:
@@ -47,7 +53,7 @@ def fits(play: Any) -> bool:
     if hosts == ["localhost"]:
         # Programs that its tasks start and leave running would end with Mitogen's process.
         return False
-    return NEW_CONNECTION.isdisjoint(actions([*play.pre_tasks, *play.tasks, *play.post_tasks]))
+    return not any(needs_ssh(task) for task in flat([*play.pre_tasks, *play.tasks, *play.post_tasks]))
 
 
 class LoaderDisplay:

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -30,13 +31,20 @@ class Shown:
 
     def screen(self) -> list[str]:
         """The lines that a terminal would show."""
-        lines = [""]
+        lines, column = [""], 0
         for text, newline in self.texts:
-            for part in text.split("\r")[1:]:
-                lines[-1] = part + lines[-1][len(part) :]
+            for part in re.split(r"(\r|\x1b\[K)", text):
+                if part == "\r":
+                    column = 0
+                elif part == "\x1b[K":
+                    lines[-1] = lines[-1][:column]
+                else:
+                    lines[-1] = lines[-1][:column] + part + lines[-1][column + len(part) :]
+                    column += len(part)
             if newline:
                 lines.append("")
-        return [line.rstrip() for line in lines]
+                column = 0
+        return lines
 
 
 def test_on_a_terminal_one_line_is_rewritten_and_stays_at_the_end():
@@ -66,12 +74,13 @@ def test_a_line_longer_than_the_terminal_is_cut():
 
 def test_in_a_log_a_changed_line_is_printed_now_and_then():
     shown = Shown(terminal=False)
-    for second, text in enumerate(["1 of 9", "2 of 9", "3 of 9", "4 of 9", "5 of 9", "6 of 9", "7 of 9"]):
+    for second in range(3600):
         shown.now = 50.0 + second
-        shown.line.update(text)
-    assert shown.texts == [("1 of 9", True), ("6 of 9", True)]
+        shown.line.update(f"{second} of 3600")
+    seconds = [0, 5, 15, 35, 75, 155, 315, *range(615, 3600, 300)]
+    assert shown.texts == [(f"{second} of 3600", True) for second in seconds]
     shown.line.finish()
-    assert shown.texts[-1] == ("7 of 9", True)
+    assert shown.texts[-1] == ("3599 of 3600", True)
 
 
 def test_in_a_log_an_equal_line_is_not_printed_again():
