@@ -45,6 +45,7 @@ from ..share.done import read_done
 from ..share.errors import YoloError, one_line, run_cli
 from ..share.journal import Journal
 from ..share.layout import PASSES, Pass, Run
+from ..share.limits import IMGSZ_MAX, MAX_DET, THREADS
 from ..share.records import Detection, Entry, JobReport, Progress, Record, label_text
 from ..share.settings import read_digest, read_settings
 from ..vision import draw, nms
@@ -125,9 +126,9 @@ class Settings:
         for name, low, high in (
             ("conf", 0, 1),
             ("iou", 0, 1),
-            ("imgsz", 0, 8192),
-            ("max_det", 1, nms.MAX_CANDIDATES),
-            ("threads", 0, 1024),
+            ("imgsz", 0, IMGSZ_MAX),
+            ("max_det", MAX_DET[0], MAX_DET[-1]),
+            ("threads", 0, THREADS[-1]),
         ):
             found = getattr(settings, name)
             if not low <= found <= high:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ..share.errors import YoloError, one_line
 from ..share.fsio import read_json
 from ..share.layout import MODEL_JSON, MODEL_XML
+from ..share.limits import ENGINES, PRECISIONS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
 
 #: Version of ``model.json``; a folder of another version is prepared anew.
 FORMAT = 1
-ENGINES = ("openvino", "onnxruntime", "torch")
-PRECISIONS = ("fp32", "int8", "bf16")
-"""What jobs compute in. "fp32" runs weights as they are, INT8 ones too."""
 #: The engines that compute in each. ONNX Runtime at INT8 took as long as at fp32, for it applies activations in float.
 ENGINES_OF = {"fp32": ENGINES, "int8": ("openvino",), "bf16": ("openvino",)}
 #: Any of these makes a processor multiply bf16 (names of /proc/cpuinfo).

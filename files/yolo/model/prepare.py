@@ -36,10 +36,10 @@ from ..share.errors import YoloError, one_line, run_cli
 from ..share.file_kind import describe_bytes
 from ..share.fsio import dumps, write_json
 from ..share.layout import MODEL_BIN, MODEL_JSON, MODEL_XML
+from ..share.limits import IMGSZ_MAX, IMGSZ_MIN, KINDS
 from ..vision import nms
 from ..vision.letterbox import PADDING, round_size
 from .model import EmbeddedNms, ModelInfo, import_openvino, is_prepared, load_info, openvino_reason, run_request
-from .selection import KINDS
 
 if TYPE_CHECKING:
     import openvino
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS = 3
 _ABANDONED_AFTER = 3600.0
-#: Sides of the input that make sense, pixels.
-_SIDES = range(32, 8193)
 #: Side of the input for weights of dynamic size that name none: what released YOLO models have.
 _USUAL_SIDE = 640
 
@@ -118,7 +116,7 @@ def read_size(value: Any) -> tuple[int, int] | None:
     size = _literal(value)
     if not isinstance(size, list | tuple):
         size = [size]
-    sides = [side for side in size if isinstance(side, int) and side in _SIDES]
+    sides = [side for side in size if isinstance(side, int) and IMGSZ_MIN <= side <= IMGSZ_MAX]
     if not size or len(sides) != len(size) or len(sides) > 2:
         return None
     return sides[0], sides[-1]
@@ -645,8 +643,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry-run", action="store_true", help="make nothing, say whether it would be made")
     args = parser.parse_args(argv)
     for name in ("imgsz", "run_imgsz"):
-        if (side := getattr(args, name)) and side not in _SIDES:
-            raise YoloError(f"{name} out of range", side, f"0, or {_SIDES[0]} to {_SIDES[-1]}")
+        if (side := getattr(args, name)) and not IMGSZ_MIN <= side <= IMGSZ_MAX:
+            raise YoloError(f"{name} out of range", side, f"0, or {IMGSZ_MIN} to {IMGSZ_MAX}")
     missing = not is_prepared(args.out)
     answer: dict[str, Any] = {"made": missing, "model": str(args.out)}
     if missing and args.dry_run:

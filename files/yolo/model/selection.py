@@ -14,12 +14,8 @@ from typing import Any
 from ..share.errors import YoloError
 from ..share.fsio import read_json
 from ..share.layout import Run, Weights
-from .model import ENGINES, PRECISIONS, ModelInfo, is_prepared
-
-KINDS = ("pt", "onnx", "openvino")
-"""What weights are."""
-
-AUTO = "auto"
+from ..share.limits import AUTO, ENGINES, KINDS, PRECISIONS
+from .model import ModelInfo, is_prepared
 
 LIMIT = 0.15
 """Default of the largest difference from fp32, see ``difference.compare``."""

@@ -24,11 +24,11 @@ import numpy as np
 from ..share.errors import YoloError, run_cli
 from ..share.fsio import dumps, write_json
 from ..share.layout import MODEL_ONNX
+from ..share.limits import AUTO, ENGINES
 from ..vision.letterbox import PADDING
 from . import agreement, calibrate
 from .export_formats import check_kind, engines_for, export_for
 from .model import (
-    ENGINES,
     ENGINES_OF,
     Engine,
     ModelInfo,
@@ -41,7 +41,6 @@ from .model import (
 )
 from .prepare import make_folder, prepare, stdout_to_stderr
 from .selection import (
-    AUTO,
     ModelRequest,
     Selection,
     add_arguments,
