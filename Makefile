@@ -77,6 +77,9 @@ lint: $(VENV)/test ## Style of playbooks, YAML and Python
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=files $(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline
 
 .PHONY: unit

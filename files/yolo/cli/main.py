@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from ..share.errors import EXIT_ERROR, run_cli
 
 COMMANDS = {
+    "prepare-model": "the job before the others: prepare a run's model and select its engine",
     "detect": "the job: detect objects in the images of one chunk",
 }
 """Commands, in the order of a run, and what they do. A command's module is called as the command, with underscores."""

@@ -1,4 +1,4 @@
-"""Have the pool prepare a run's model: ``yolo.model.selector`` as a job, on whatever execute host is free.
+"""Have the pool prepare a run's model: ``python -m yolo prepare-model`` as a job, on whatever execute host is free.
 
 The submit host runs this as the job user, with the standard library alone. ``start`` prints what an earlier call
 kept, or submits the job and prints its cluster; a wait loop calls ``look`` until the state is not ``waiting``::
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ..model.model import is_prepared, load_info
+from ..model.info import is_prepared, load_info
 from ..model.selection import ModelRequest, add_arguments, answer, asked_by, check_limit, kept_selection
 from ..share import fsio
 from ..share.errors import EXIT_ERROR, YoloError, run_cli
@@ -53,7 +53,7 @@ class Status:
         line: How it stands, in one line for people.
         reason: Why it failed or does not move; None if nothing is wrong.
         remedy: What to do about it.
-        answer: What ``yolo.model.selector`` answered; None before it is done.
+        answer: What ``prepare-model`` answered; None before it is done.
     """
 
     state: str

@@ -38,7 +38,7 @@ MAX_CANDIDATES = MAX_DET[-1]
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes found in one picture, best first.
+    """Boxes found in one image, best first.
 
     Attributes:
         boxes: float32 (n, 4): x1, y1, x2, y2 in pixels.
