@@ -86,6 +86,9 @@ lint-rest: $(VENV)/test
 	$(BIN)/yamllint --strict .
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	PYTHONPATH=files $(BIN)/lint-imports --no-cache
+	$(BIN)/vulture
 
 .PHONY: lint
 lint: lint-rest lint-ansible ## Style of playbooks, YAML and Python

@@ -148,8 +148,8 @@ def prepare(weights: Path, imgsz: int, scratch: Path, log: Path) -> Path:
     source = scratch / "source"
     source.mkdir()
     shutil.copyfile(weights, source / weights.name)
-    command = [sys.executable, "-m", "yolo.model.prepare", "--source", source, "--kind", weights.suffix[1:]]
-    contestants.run([*command, "--run-imgsz", str(imgsz), "--out", scratch / "model"], log)
+    command = [sys.executable, "-m", "bench.model", "--source", source, "--kind", weights.suffix[1:]]
+    contestants.run([*command, "--imgsz", str(imgsz), "--out", scratch / "model"], log)
     return scratch / "model"
 
 

@@ -31,7 +31,8 @@ def _work(
     core: int, model_dir: Path, engine_name: str, images: list[Path], passes: int, imgsz: int, gate: Barrier, out: Queue
 ) -> None:
     os.sched_setaffinity(0, {core})
-    from yolo.model.model import load_engine, load_info
+    from yolo.model.engines import load_engine
+    from yolo.model.info import load_info
     from yolo.vision.decode import read_image
     from yolo.vision.letterbox import letterbox, to_tensor
 
@@ -57,7 +58,7 @@ def measure(
 
     Args:
         model_dir: What ``yolo.model.prepare`` made for the engine.
-        engine: One of ``yolo.model.model.ENGINES``.
+        engine: One of ``yolo.share.limits.ENGINES``.
         images: The images, taken round and round; each process takes its share of them.
         count: Passes of all processes together.
         imgsz: Side of the input, pixels.

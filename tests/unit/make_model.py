@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from yolo.model.model import ModelInfo, import_openvino
+from yolo.model.info import ModelInfo
+from yolo.model.openvino_runtime import import_openvino
 from yolo.vision import nms
 
 openvino = import_openvino()

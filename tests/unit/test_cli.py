@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from make_run import make_run, put_job, put_record
 from yolo.cli import main as cli
-from yolo.model.model import ModelInfo
+from yolo.model.info import ModelInfo
 from yolo.request import weights
 from yolo.share import fsio, manifest
 from yolo.share.layout import Share

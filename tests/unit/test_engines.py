@@ -11,11 +11,13 @@ import pytest
 from compare_predictions import compare
 from make_model import colour_model, constant_model, onnx_model, prepared
 from shared_data import SHARED
-from yolo.detector.detect import Detector, Settings, to_detections
-from yolo.model import model
+from yolo.detector.detector import Detector, to_detections
+from yolo.detector.settings import Settings
+from yolo.model import cpu
 from yolo.model.engine_onnxruntime import OnnxRuntimeEngine, session_options
+from yolo.model.engines import check_precision, load_engine
 from yolo.model.export_formats import check_answer, check_kind, engines_for, export_for
-from yolo.model.model import check_precision, load_engine, load_info
+from yolo.model.info import load_info
 from yolo.model.prepare import prepare
 from yolo.request.weights import DEMO
 from yolo.share.errors import YoloError
@@ -28,7 +30,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 IMAGES = SHARED / "data" / "coco128" / "images"
 CLASSIC = SHARED / "weights" / "yolov5n-classic" / "yolov5n.onnx"
 PHOTOS = 6
-#: A 64 x 64 picture has 84 cells at strides 8, 16 and 32.
+#: A 64 x 64 image has 84 cells at strides 8, 16 and 32.
 ANSWER = np.full((1, 6, 84), 0.5, np.float32)
 
 
@@ -39,8 +41,8 @@ def staged(root: Path, data: bytes, name: str = "best.onnx") -> Weights:
     return weights
 
 
-def forms(weights: Weights, kind: str, engines: tuple[str, ...]) -> dict[str, Path]:
-    info = prepare(weights.source, kind, 0, weights.model)
+def exports(weights: Weights, kind: str, engines: tuple[str, ...]) -> dict[str, Path]:
+    info = prepare(weights.source, kind, weights.model)
     return {engine: export_for(engine, weights.source, kind, weights, info) for engine in engines}
 
 
@@ -50,13 +52,13 @@ def needed(*folders: Path) -> None:
             pytest.skip(f"photos and weights to compare with are not there: {folder.relative_to(SHARED.parent)}")
 
 
-# --- the form and the engine ---------------------------------------------------------------------------------
+# --- the export and the engine --------------------------------------------------------------------------------
 
 
 def test_an_onnx_file_runs_as_it_is(tmp_path):
     data = onnx_model(ANSWER, (64, 64), {"names": "{0: 'cat', 1: 'dog'}"})
     weights = staged(tmp_path, data)
-    made = forms(weights, "onnx", ("openvino", "onnxruntime"))
+    made = exports(weights, "onnx", ("openvino", "onnxruntime"))
     assert (made["onnxruntime"] / "model.onnx").read_bytes() == data
     info = load_info(made["onnxruntime"])
     assert (info.names, info.imgsz, info.layout) == (("cat", "dog"), (64, 64), nms.ANCHOR_FREE)
@@ -66,13 +68,13 @@ def test_an_onnx_file_runs_as_it_is(tmp_path):
     assert engine.versions() == {"onnxruntime": onnxruntime.__version__}
     np.testing.assert_array_equal(engine.infer(np.zeros((1, 3, 64, 64), np.float32)), ANSWER)
     before = (made["onnxruntime"] / "model.json").stat().st_ino
-    assert forms(weights, "onnx", ("onnxruntime",)) == {"onnxruntime": made["onnxruntime"]}
+    assert exports(weights, "onnx", ("onnxruntime",)) == {"onnxruntime": made["onnxruntime"]}
     assert (made["onnxruntime"] / "model.json").stat().st_ino == before
 
 
 def test_a_dynamic_onnx_file_takes_any_size(tmp_path):
     weights = staged(tmp_path, onnx_model(ANSWER, None, {"names": "{0: 'cat', 1: 'dog'}", "imgsz": "[64, 64]"}))
-    folder = forms(weights, "onnx", ("onnxruntime",))["onnxruntime"]
+    folder = exports(weights, "onnx", ("onnxruntime",))["onnxruntime"]
     engine = load_engine(folder, load_info(folder), engine="onnxruntime")
     assert engine.dynamic
     assert engine.infer(np.zeros((1, 3, 32, 96), np.float32)).shape == ANSWER.shape
@@ -86,7 +88,7 @@ def test_onnxruntime_has_the_threads_of_the_slot_and_does_not_spin():
 
 
 def test_a_wrong_input_is_named(tmp_path):
-    folder = forms(staged(tmp_path, onnx_model(ANSWER, (64, 64))), "onnx", ("onnxruntime",))["onnxruntime"]
+    folder = exports(staged(tmp_path, onnx_model(ANSWER, (64, 64))), "onnx", ("onnxruntime",))["onnxruntime"]
     engine = load_engine(folder, load_info(folder), engine="onnxruntime")
     with pytest.raises(YoloError, match="ONNX Runtime failed: ") as error:
         engine.infer(np.zeros((1, 3, 32, 32), np.float32))
@@ -101,7 +103,7 @@ def test_a_damaged_onnx_file_says_what_to_do(tmp_path):
         OnnxRuntimeEngine(tmp_path, info)
 
 
-def test_a_form_that_answers_otherwise_is_refused(tmp_path):
+def test_an_export_that_answers_otherwise_is_refused(tmp_path):
     info = prepared(constant_model(ANSWER), tmp_path / "ir")
     (tmp_path / "onnx").mkdir()
     (tmp_path / "onnx" / "model.onnx").write_bytes(onnx_model(ANSWER + 0.25, (64, 64)))
@@ -132,11 +134,11 @@ def test_what_does_not_go_together_is_refused_in_one_line(engine, precision, tex
 def test_bf16_where_the_processor_has_none_is_refused(tmp_path, monkeypatch):
     info = prepared(constant_model(ANSWER), tmp_path)
     cpuinfo = "model name\t: Old Processor\nflags\t\t: fpu avx2\n"
-    monkeypatch.setattr(model.Path, "read_text", lambda *_: cpuinfo)
+    monkeypatch.setattr(cpu.Path, "read_text", lambda *_: cpuinfo)
     with pytest.raises(YoloError, match=r"the processor has no bf16: Old Processor on .*; expected .*avx512_bf16; run"):
         load_engine(tmp_path, info, precision="bf16")
     load_engine(tmp_path, info)
-    monkeypatch.setattr(model.Path, "read_text", lambda *_: cpuinfo.replace("avx2", "avx512_bf16"))
+    monkeypatch.setattr(cpu.Path, "read_text", lambda *_: cpuinfo.replace("avx2", "avx512_bf16"))
     check_precision("openvino", "bf16")
 
 
@@ -201,7 +203,7 @@ def reference(folder: Path, photos: list[Path], conf: float, iou: float) -> dict
 
 def test_a_classic_export_is_decoded_rightly_by_both_engines(tmp_path):
     needed(IMAGES, CLASSIC)
-    made = forms(staged(tmp_path, CLASSIC.read_bytes(), CLASSIC.name), "onnx", ("openvino", "onnxruntime"))
+    made = exports(staged(tmp_path, CLASSIC.read_bytes(), CLASSIC.name), "onnx", ("openvino", "onnxruntime"))
     photos = sorted(IMAGES.glob("*.jpg"))[:PHOTOS]
     expected = reference(made["onnxruntime"], photos, 0.25, 0.7)
     assert sum(map(len, expected.values())) >= 10
@@ -219,7 +221,7 @@ def test_all_engines_find_the_same_from_a_checkpoint(tmp_path, monkeypatch):
     weights = Weights(tmp_path / "w")
     weights.source.mkdir(parents=True)
     shutil.copy(DEMO, weights.source)
-    made = forms(weights, "pt", engines_for("pt"))
+    made = exports(weights, "pt", engines_for("pt"))
     photos = sorted(IMAGES.glob("*.jpg"))[:16]
     found = {engine: found_by(engine, folder, photos, conf=0.05) for engine, folder in made.items()}
     assert sum(map(len, found["openvino"].values())) >= 5

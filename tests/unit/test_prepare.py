@@ -9,11 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, onnx_model, openvino, ops, save
-from yolo.model import prepare
-from yolo.model.model import EmbeddedNms, ModelInfo, load_engine, load_info
-from yolo.model.prepare import Metadata, guess_layout, read_size
+from yolo.cli import prepare_model
+from yolo.model import folder
+from yolo.model.checkpoint import export_pt
+from yolo.model.engines import load_engine
+from yolo.model.info import EmbeddedNms, ModelInfo, load_info
+from yolo.model.metadata import Metadata, read_size
+from yolo.model.output_layout import guess_layout
+from yolo.model.prepare import prepare
 from yolo.request.weights import DEMO
 from yolo.share.errors import YoloError
+from yolo.share.layout import Share
 from yolo.vision import nms
 
 NAMES = "names: {0: cat, 1: dog}\n"
@@ -37,8 +43,8 @@ def openvino_folder(tmp_path: Path, model: object, metadata: str | None = NAMES)
     return save(model, tmp_path / "source", "best", metadata)
 
 
-def run(source: Path, out: Path, kind: str = "openvino", imgsz: int = 0) -> ModelInfo:
-    return prepare.prepare(source, kind, imgsz, out)
+def run(source: Path, out: Path, kind: str = "openvino") -> ModelInfo:
+    return prepare(source, kind, out)
 
 
 def failure(source: Path, kind: str = "openvino") -> str:
@@ -158,7 +164,7 @@ def test_an_output_of_no_known_layout_is_refused(shape, nc):
     ("size", "metadata", "asked", "expected", "dynamic"),
     [
         # A fixed model has its own size whatever is said.
-        ((64, 64), "imgsz: 128", 256, (64, 64), False),
+        ((64, 64), "imgsz: 128", 0, (64, 64), False),
         (None, "imgsz: 128", 0, (128, 128), True),
         (None, "imgsz: [128, 160]", 0, (128, 160), True),
         (None, "imgsz: 128", 256, (256, 256), True),
@@ -169,13 +175,13 @@ def test_an_output_of_no_known_layout_is_refused(shape, nc):
         (None, "", 320, (320, 320), True),
     ],
 )
-def test_the_size_is_the_models_own_then_the_one_asked_for_then_the_one_it_was_made_for(
+def test_the_size_is_the_one_asked_for_then_the_models_own_then_the_one_it_was_made_for(
     tmp_path, size, metadata, asked, expected, dynamic
 ):
     # With its names known the answer's layout is known at any size.
     source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), size), NAMES + metadata)
-    info = run(source, tmp_path / "model", imgsz=asked)
-    assert (info.imgsz, info.dynamic) == (expected, dynamic)
+    info = run(source, tmp_path / "model")
+    assert (info.input_size(asked), info.dynamic) == (expected, dynamic)
 
 
 def test_a_batch_is_made_one_and_other_types_are_made_float(tmp_path):
@@ -493,19 +499,18 @@ def exporter(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("trained", "asked", "expected"),
+    ("trained", "expected"),
     [
-        (256, 0, (256, 256)),
-        (640, 0, (640, 640)),
-        ([256, 320], 0, (256, 320)),
-        (256, 320, (320, 320)),
-        (None, 0, (640, 640)),
-        (0, 0, (640, 640)),
+        (256, (256, 256)),
+        (640, (640, 640)),
+        ([256, 320], (256, 320)),
+        (None, (640, 640)),
+        (0, (640, 640)),
     ],
 )
-def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, trained, asked, expected):
+def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, trained, expected):
     exporter.overrides = {"imgsz": trained}
-    info = run(checkpoint, checkpoint.parent / "model", "pt", asked)
+    info = run(checkpoint, checkpoint.parent / "model", "pt")
     assert info.imgsz == expected
     assert info.dynamic
     assert (info.source_kind, info.source_name) == ("pt", "best.pt")
@@ -514,6 +519,59 @@ def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, tra
     asked_for = exporter.asked["imgsz"]
     assert (asked_for if isinstance(asked_for, tuple) else (asked_for, asked_for)) == expected
     assert (exporter.asked["dynamic"], exporter.asked["batch"], exporter.asked["device"]) == (True, 1, "cpu")
+
+
+def test_a_checkpoint_is_exported_at_the_size_that_is_asked_for(checkpoint, exporter, tmp_path):
+    exporter.overrides = {"imgsz": 256}
+    export_pt(checkpoint / "best.pt", 320, tmp_path, "openvino")
+    assert exporter.asked["imgsz"] == 320
+
+
+def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, tmp_path, capsys):
+    export = exporter.export
+    exporter.export = lambda self, **options: print("noise") or export(self, **options)
+    weights = Share(tmp_path).weights("0" * 16)
+    shutil.copytree(checkpoint, weights.source)
+    arguments = [
+        "--weights",
+        str(weights.root),
+        "--kind",
+        "pt",
+        "--engine",
+        "openvino",
+        "--run-dir",
+        str(tmp_path / "r"),
+    ]
+    assert prepare_model.main([*arguments, "--input-dir", str(tmp_path)]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["made"]
+    assert captured.out.count("\n") == 1
+    assert "noise" in captured.err
+
+
+@pytest.mark.parametrize(
+    ("size", "asked", "input_size"),
+    [((64, 64), 0, [64, 64]), ((64, 96), 0, [64, 96]), (None, 0, [128, 128]), (None, 320, [320, 320])],
+)
+def test_the_command_prints_what_it_made(tmp_path, capsys, size: Size | None, asked, input_size):
+    weights = Share(tmp_path).weights("0" * 16)
+    save(constant_model(anchor_free(2, 1000), size), weights.source, "best", NAMES + "imgsz: 128")
+    arguments = ["--weights", str(weights.root), "--kind", "openvino", "--run-dir", str(tmp_path / "r")]
+    assert prepare_model.main([*arguments, "--input-dir", str(tmp_path), "--imgsz", str(asked)]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer.pop("sentence") == "engine openvino, precision fp32"
+    assert answer == {
+        "made": True,
+        "model": str(weights.model),
+        "input": input_size,
+        "layout": "anchor-free",
+        "classes": 2,
+        "engine": "openvino",
+        "precision": "fp32",
+        "measured": {},
+        "difference": {},
+        "dynamic": size is None,
+    }
 
 
 def test_ultralytics_works_in_a_folder_of_its_own_and_without_the_network(checkpoint, exporter, monkeypatch):
@@ -618,13 +676,13 @@ def test_the_folder_appears_whole(tmp_path, monkeypatch):
 def test_of_two_jobs_at_the_same_time_the_first_wins(tmp_path, monkeypatch):
     source = openvino_folder(tmp_path, constant_model(anchor_free()))
     other = run(source, tmp_path / "other")
-    publish = prepare._publish
+    publish = folder._publish
 
     def late(temp, out):
         os.rename(tmp_path / "other", out)
         publish(temp, out)
 
-    monkeypatch.setattr(prepare, "_publish", late)
+    monkeypatch.setattr(folder, "_publish", late)
     before = (tmp_path / "other" / "model.json").stat().st_ino
     assert run(source, tmp_path / "model") == other
     assert (tmp_path / "model" / "model.json").stat().st_ino == before
@@ -652,81 +710,3 @@ def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path):
                 file.write(b"x")
         digests.add(run(source, tmp_path / name / "model").source_sha256)
     assert len(digests) == 4
-
-
-# --- the command -------------------------------------------------------------------------------------------------
-
-
-def command(source: Path, out: Path, *more: str) -> int:
-    return prepare.main(["--source", str(source), "--kind", "openvino", "--out", str(out), *more])
-
-
-@pytest.mark.parametrize(
-    ("size", "asked", "input_size"),
-    [
-        ((64, 64), (), [64, 64]),
-        ((64, 96), (), [64, 96]),
-        (None, (), [128, 128]),
-        (None, ("--imgsz", "0"), [128, 128]),
-        (None, ("--imgsz", "320"), [320, 320]),
-        (None, ("--run-imgsz", "320"), [320, 320]),
-        (None, ("--imgsz", "320", "--run-imgsz", "64"), [64, 64]),
-    ],
-)
-def test_the_command_says_what_it_made(tmp_path, capsys, size: Size | None, asked, input_size):
-    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), size), NAMES + "imgsz: 128")
-    assert command(source, tmp_path / "model", *asked) == 0
-    assert json.loads(capsys.readouterr().out) == {
-        "made": True,
-        "model": str(tmp_path / "model"),
-        "input": input_size,
-        "layout": "anchor-free",
-        "classes": 2,
-        "precision": "fp32",
-        "dynamic": size is None,
-    }
-
-
-def test_the_command_makes_a_model_once(tmp_path, capsys):
-    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
-    made = []
-    for _ in range(2):
-        assert command(source, tmp_path / "model") == 0
-        made.append(json.loads(capsys.readouterr().out)["made"])
-    assert made == [True, False]
-
-
-def test_a_dry_run_makes_nothing(tmp_path, capsys):
-    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
-    out = tmp_path / "model"
-    assert command(source, out, "--dry-run") == 0
-    assert json.loads(capsys.readouterr().out) == {"made": True, "model": str(out)}
-    assert not out.exists()
-    command(source, out)
-    capsys.readouterr()
-    assert command(source, out, "--dry-run") == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert (answer["made"], answer["input"]) == (False, [64, 64])
-
-
-def test_a_size_that_fixed_weights_do_not_have_is_refused_before_any_job(tmp_path):
-    source = openvino_folder(tmp_path, constant_model(anchor_free(2, 1000), (64, 64)), NAMES)
-    with pytest.raises(YoloError, match="imgsz does not fit the model: 128; expected 64"):
-        command(source, tmp_path / "model", "--run-imgsz", "128")
-
-
-def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, capsys):
-    export = exporter.export
-    exporter.export = lambda self, **options: print("noise") or export(self, **options)
-    out = checkpoint.parent / "model"
-    prepare.main(["--source", str(checkpoint), "--kind", "pt", "--out", str(out)])
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["made"]
-    assert captured.out.count("\n") == 1
-    assert "noise" in captured.err
-
-
-@pytest.mark.parametrize("size", ["31", "8193", "-640"])
-def test_sizes_out_of_range(tmp_path, size):
-    with pytest.raises(YoloError, match=f"imgsz out of range: {size}; expected 0, or 32 to 8192"):
-        command(tmp_path, tmp_path / "model", "--imgsz", size)

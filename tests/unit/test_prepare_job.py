@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 
 import pytest
-from yolo.model.model import ModelInfo
+from yolo.model.info import ModelInfo
 from yolo.model.selection import ModelRequest
 from yolo.pool import hosts, prepare
 from yolo.pool.condor import CommandFailed

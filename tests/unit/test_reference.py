@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from compare_predictions import compare
 from shared_data import SHARED
-from yolo.detector.detect import Detector, Settings, to_detections
-from yolo.model.model import load_engine
+from yolo.detector.detector import Detector, to_detections
+from yolo.detector.settings import Settings
+from yolo.model.engines import load_engine
 from yolo.model.prepare import prepare
 from yolo.vision.decode import read_image
 
@@ -28,7 +29,7 @@ def test_detections_are_those_of_ultralytics(tmp_path):
         if not folder.is_dir():
             pytest.skip(f"photos and weights to compare with are not there: {folder.relative_to(SHARED.parent)}")
     shutil.copytree(WEIGHTS, tmp_path / "source")
-    info = prepare(tmp_path / "source", "openvino", 0, tmp_path / "model")
+    info = prepare(tmp_path / "source", "openvino", tmp_path / "model")
     assert info.imgsz == (320, 320)
     detector = Detector(info, load_engine(tmp_path / "model", info), Settings(IMAGES, tmp_path, conf=0.25, iou=0.7))
     found = {

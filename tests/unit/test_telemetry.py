@@ -25,7 +25,7 @@ onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecution
 """
 
 
-@pytest.mark.parametrize("module", ["yolo.model.engine_onnxruntime", "yolo.model.calibrate", "yolo.detector.detect"])
+@pytest.mark.parametrize("module", ["yolo.model.engine_onnxruntime", "yolo.model.calibrate", "yolo.detector.job"])
 def test_onnxruntime_leaves_nothing_in_the_home_of_who_uses_our_package(module, tmp_path):
     # The identity is there as soon as a session is; what is sent under it follows ten seconds later.
     environment = {

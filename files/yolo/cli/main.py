@@ -19,7 +19,7 @@ COMMANDS = {
     "status": "submit host: how far a submission is, how fast, what stands still and why",
     "finish": "submit host: merge what a pass's jobs did, compare the passes",
     "publish": "control node: write the report, pack the results, sum them up",
-    "select-engine": "execute host: a job of the pool, make the model of a run and select its engine",
+    "prepare-model": "execute host: the job before the others, make a run's model and select its engine",
     "detect": "execute host: the job, detect objects in the images of one chunk",
 }
 """Commands, in the order of a run, and what they do. A command's module is called as the command, with underscores."""

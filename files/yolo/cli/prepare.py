@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..model.asked import model_request
-from ..model.model import load_info
+from ..model.info import load_info
 from ..model.selection import ModelRequest, read_object
 from ..pool import hosts, prepare
 from ..pool.explain import Explanation

@@ -1,1 +1,1 @@
-"""Any weights into what jobs load: reading, export, quantisation, engines and the choice among them."""
+"""Any weights into what jobs load: reading, export, quantisation, engines and engine selection."""

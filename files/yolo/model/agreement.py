@@ -1,4 +1,4 @@
-"""How far the detections of one engine or precision differ from another's, on a sample of pictures."""
+"""Detection agreement: how far the detections of one engine or precision differ from another's, on some images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 
 from ..vision import nms
 from ..vision.letterbox import to_tensor
-from .model import Engine, ModelInfo
+from .engines import Engine
+from .info import ModelInfo
 
 #: What is compared: detections that a run with its defaults would show.
 CONF, IOU = 0.25, 0.7
@@ -17,20 +18,20 @@ CONF, IOU = 0.25, 0.7
 SAME = 0.5
 
 
-def detections(engine: Engine, info: ModelInfo, pictures: Sequence[np.ndarray]) -> list[nms.Detections]:
-    """Detect in letterboxed pictures.
+def detections(engine: Engine, info: ModelInfo, images: Sequence[np.ndarray]) -> list[nms.Detections]:
+    """Detect in letterboxed images.
 
     Args:
         engine: What runs the model.
         info: Its description.
-        pictures: uint8 (height, width, 3), BGR, of sizes that the engine takes.
+        images: uint8 (height, width, 3), BGR, of sizes that the engine takes.
 
     Returns:
-        Detections in pixels of each picture.
+        Detections in pixels of each image.
     """
     found = []
-    for picture in pictures:
-        one = nms.detect(engine.infer(to_tensor(picture)), info.layout, conf=CONF, iou=IOU)
+    for image in images:
+        one = nms.detect(engine.infer(to_tensor(image)), info.layout, conf=CONF, iou=IOU)
         # Copies: an engine's answer is valid until its next one.
         found.append(nms.Detections(one.boxes.copy(), one.scores.copy(), one.classes.copy()))
     return found
@@ -40,8 +41,8 @@ def compare(reference: Sequence[nms.Detections], found: Sequence[nms.Detections]
     """Match detections one to one, best first, as COCO's evaluation does: same class, most overlap.
 
     Args:
-        reference: By picture.
-        found: By picture, in the same order.
+        reference: By image.
+        found: By image, in the same order.
 
     Returns:
         ``images``; ``reference`` and ``found``, numbers of detections; ``matched``; ``precision`` (part of
@@ -79,4 +80,5 @@ def _iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     low, high = np.maximum(box[:2], boxes[:, :2]), np.minimum(box[2:], boxes[:, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=1)
     total = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - shared
-    return np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    overlap: np.ndarray = np.divide(shared, total, out=np.zeros_like(shared), where=total > 0)
+    return overlap

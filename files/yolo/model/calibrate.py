@@ -22,7 +22,7 @@ from ..share.layout import MODEL_ONNX, MODEL_XML
 from ..share.records import Entry
 from ..vision.decode import read_image
 from ..vision.letterbox import letterbox, to_tensor
-from .model import import_openvino
+from .openvino_runtime import import_openvino
 
 #: Fewer images say too little about the ranges; more take longer and change next to nothing.
 MIN_IMAGES, MAX_IMAGES = 32, 128
@@ -85,31 +85,31 @@ def read_sample(
     Raises:
         YoloError: Too few can be read.
     """
-    pictures: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     for entry in entries:
-        if len(pictures) == count:
+        if len(images) == count:
             break
         try:
             image = read_image(input_dir / entry.path)
         except BadImage:
             continue  # the run will name it
-        pictures.append(letterbox(image, size, rectangular=rectangular, stride=stride))
-    if len(pictures) < minimum:
+        images.append(letterbox(image, size, rectangular=rectangular, stride=stride))
+    if len(images) < minimum:
         raise YoloError(
             f"too few images for {purpose}",
-            f"{len(pictures)} that can be read",
+            f"{len(images)} that can be read",
             f"at least {minimum}",
             "give more images, or leave precision out",
         )
-    return pictures
+    return images
 
 
-def quantise(model: Path, pictures: Sequence[np.ndarray], folder: Path) -> None:
+def quantise(model: Path, images: Sequence[np.ndarray], folder: Path) -> None:
     """Quantise an ONNX model to INT8 and write it as an OpenVINO IR.
 
     Args:
         model: The ONNX file, float32.
-        pictures: Letterboxed sample; uint8 (height, width, 3), BGR.
+        images: Letterboxed sample; uint8 (height, width, 3), BGR.
         folder: Folder that gets the IR.
 
     Raises:
@@ -127,14 +127,14 @@ def quantise(model: Path, pictures: Sequence[np.ndarray], folder: Path) -> None:
 
     class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
-            self._name, self._left = name, iter(pictures)
+            self._name, self._left = name, iter(images)
 
         def get_next(self) -> dict[str, np.ndarray] | None:
-            picture = next(self._left, None)
-            return None if picture is None else {self._name: to_tensor(picture)}
+            image = next(self._left, None)
+            return None if image is None else {self._name: to_tensor(image)}
 
     openvino = import_openvino(tools=True)
-    # It recommends another tool at each call.
+    # Each call logs a recommendation of another tool.
     logging.getLogger().setLevel(logging.ERROR)
     out = folder / MODEL_ONNX
     try:

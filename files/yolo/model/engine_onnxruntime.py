@@ -11,7 +11,7 @@ import numpy as np
 
 from ..share.errors import YoloError, one_line
 from ..share.layout import MODEL_ONNX
-from .model import ModelInfo
+from .info import ModelInfo
 
 #: Types of the input that detectors are exported with.
 _TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -31,7 +31,8 @@ def import_onnxruntime() -> ModuleType:
             one_line(error),
             remedy="run site.yml again, or give engine=openvino",
         ) from error
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def session_options(onnxruntime: ModuleType, threads: int) -> Any:
@@ -48,7 +49,7 @@ def session_options(onnxruntime: ModuleType, threads: int) -> Any:
 
 
 class OnnxRuntimeEngine:
-    """Runs an ONNX file on the CPU, one picture or batch at a time.
+    """Runs an ONNX file on the CPU, one image or batch at a time.
 
     Args:
         model_dir: Folder with ``model.onnx``.
@@ -92,9 +93,9 @@ class OnnxRuntimeEngine:
         self._output = outputs[0].name
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """See :meth:`yolo.model.model.Engine.infer`."""
+        """See :meth:`yolo.model.engines.Engine.infer`."""
         try:
-            raw = self._session.run([self._output], {self._input: batch.astype(self._type, copy=False)})[0]
+            raw: np.ndarray = self._session.run([self._output], {self._input: batch.astype(self._type, copy=False)})[0]
         except Exception as error:  # see above
             raise YoloError(
                 f"ONNX Runtime failed: {onnxruntime_reason(error)}", f"input of shape {batch.shape}"
@@ -102,7 +103,7 @@ class OnnxRuntimeEngine:
         return raw.astype(np.float32, copy=False)
 
     def versions(self) -> dict[str, str]:
-        """See :meth:`yolo.model.model.Engine.versions`."""
+        """See :meth:`yolo.model.engines.Engine.versions`."""
         return {"onnxruntime": self._version}
 
 

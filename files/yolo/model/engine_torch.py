@@ -9,11 +9,11 @@ import numpy as np
 
 from ..share.errors import YoloError, one_line
 from ..share.layout import MODEL_TORCH
-from .model import ModelInfo
+from .info import REBUILD, ModelInfo
 
 
 class TorchEngine:
-    """Runs TorchScript on the CPU, one picture or batch at a time.
+    """Runs TorchScript on the CPU, one image or batch at a time.
 
     Args:
         model_dir: Folder with ``model.torchscript``.
@@ -45,21 +45,22 @@ class TorchEngine:
             raise YoloError(
                 f"torch cannot load the model: {one_line(' '.join(str(error).split()))[:300]}",
                 path,
-                remedy="prepare the weights again with `python -m yolo.model.prepare`",
+                remedy=REBUILD,
             ) from error
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """See :meth:`yolo.model.model.Engine.infer`."""
+        """See :meth:`yolo.model.engines.Engine.infer`."""
         torch = self._torch
         try:
-            # Optimised for one shape, it would be compiled anew for each shape of picture.
+            # Optimised for one shape, it would be compiled anew for each shape of image.
             with torch.inference_mode(), torch.jit.optimized_execution(False):
                 raw = self._module(torch.from_numpy(batch))
         except RuntimeError as error:
             reason = one_line(" ".join(str(error).split()))[-300:]
             raise YoloError(f"torch failed: {reason}", f"input of shape {batch.shape}") from error
-        return (raw[0] if isinstance(raw, tuple | list) else raw).numpy()
+        output: np.ndarray = (raw[0] if isinstance(raw, tuple | list) else raw).numpy()
+        return output
 
     def versions(self) -> dict[str, str]:
-        """See :meth:`yolo.model.model.Engine.versions`."""
+        """See :meth:`yolo.model.engines.Engine.versions`."""
         return {"torch": str(self._torch.__version__)}

@@ -1,8 +1,7 @@
-"""The other forms of a model: ONNX for ONNX Runtime, TorchScript for torch.
+"""The other export formats of a model: ONNX for ONNX Runtime, TorchScript for torch.
 
-Each stands in a folder of its own beside the OpenVINO IR (``yolo.share.layout``) and has the same description,
-because all are made from the same weights: each is run once on a grey picture and has to answer as the
-IR does.
+Each has a folder of its own beside the OpenVINO IR (``yolo.share.layout``) and the same description, because all are
+made from the same weights. Each is run once on a grey image and must answer as the IR does.
 """
 
 from __future__ import annotations
@@ -16,10 +15,14 @@ import numpy as np
 
 from ..share.errors import YoloError
 from ..share.layout import MODEL_ONNX, MODEL_TORCH, Weights
+from ..share.limits import AUTO
 from ..vision import nms
 from ..vision.letterbox import PADDING
-from .model import ModelInfo, load_engine
-from .prepare import export_pt, find_weights, make_folder
+from .checkpoint import export_pt
+from .engines import load_engine
+from .folder import make_folder
+from .info import ModelInfo
+from .source import find_weights
 
 #: Engines add in different orders. Boxes are in pixels of the input, scores from 0 to 1.
 _TOLERANCE = 0.05
@@ -39,7 +42,7 @@ def check_kind(engine: str, precision: str, kind: str, name: str) -> None:
     Raises:
         YoloError: They cannot.
     """
-    if engine not in ("auto", *engines_for(kind)):
+    if engine not in (AUTO, *engines_for(kind)):
         needed = " or ".join(k for k in ("pt", "onnx") if engine in engines_for(k))
         raise YoloError(
             f"engine {engine} cannot run weights of the kind {kind}",
@@ -57,13 +60,13 @@ def check_kind(engine: str, precision: str, kind: str, name: str) -> None:
 
 
 def export_for(engine: str, source: Path, kind: str, weights: Weights, info: ModelInfo) -> Path:
-    """Make the form that an engine reads, unless it is there already.
+    """Export weights to the format that an engine reads, unless that is there already.
 
     Args:
-        engine: One of ``model.ENGINES``.
+        engine: One of ``limits.ENGINES``.
         source: Folder of the original weights.
         kind: What they are.
-        weights: Where the forms stand.
+        weights: Where the exports are.
         info: Description of the IR, which is there.
 
     Returns:
@@ -72,7 +75,7 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
     Raises:
         YoloError: It cannot be made, or does not answer as the IR does.
     """
-    out = weights.form(engine)
+    out = weights.export(engine)
     if engine == "openvino":
         return out
 
@@ -83,8 +86,11 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
             shutil.copyfile(path, folder / MODEL_ONNX)
         else:
             with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
-                form, name = {"onnxruntime": ("onnx", MODEL_ONNX), "torch": ("torchscript", MODEL_TORCH)}[engine]
-                exported, more = export_pt(path, info.imgsz[0] if len(set(info.imgsz)) == 1 else 0, Path(scratch), form)
+                export_format, name = {"onnxruntime": ("onnx", MODEL_ONNX), "torch": ("torchscript", MODEL_TORCH)}[
+                    engine
+                ]
+                side = info.imgsz[0] if len(set(info.imgsz)) == 1 else 0
+                exported, more = export_pt(path, side, Path(scratch), export_format)
                 shutil.copyfile(exported, folder / name)
                 versions |= more
         check_answer(engine, folder, weights.model, info)
@@ -95,13 +101,13 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
 
 
 def check_answer(engine: str, folder: Path, reference: Path, info: ModelInfo) -> None:
-    """Check that a form answers as the IR does to a grey picture.
+    """Check that an export answers as the IR does to a grey image.
 
     Raises:
         YoloError: It fails, or answers something else.
     """
     if info.layout == nms.END_TO_END:
-        return  # it answers with what it found, and equal scores may stand in another order
+        return  # its answer is sorted by score, and equal scores may stand in another order
     grey = np.full((1, 3, *info.imgsz), PADDING / 255, np.float32)
     expected = load_engine(reference, info).infer(grey)
     found = load_engine(folder, info, engine=engine).infer(grey)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..model.model import is_prepared, load_info
+from ..model.info import is_prepared, load_info
 from ..model.selection import ModelRequest, answer, check_limit, kept_selection
 from ..share import fsio
 from ..share.errors import EXIT_ERROR, YoloError
@@ -60,7 +60,7 @@ class Status:
         line: How it stands, in one line for people.
         reason: Why it failed or does not move; None if nothing is wrong.
         remedy: What to do about it.
-        answer: What ``yolo.model.selector`` answered; None before it is done.
+        answer: What ``prepare-model`` answered; None before it is done.
     """
 
     state: str

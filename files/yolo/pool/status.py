@@ -164,13 +164,13 @@ def poll(
         )
     if counts.completed == chunks:
         return replace(status, state="done", eta_seconds=0.0)
-    notices = [room] if room else []
-    notices += explain_kinds(run_pass, submission, bad)
+    troubles = [room] if room else []
+    troubles += explain_kinds(run_pass, submission, bad)
     stuck = None
     if counts.running == 0 and counts.idle > 0:
         waits, stuck = _why_idle(jobs, condor)
-        notices.append(waits)
-    return replace(status, notices=tuple(notices), stuck=stuck)
+        troubles.append(waits)
+    return replace(status, notices=tuple(troubles), stuck=stuck)
 
 
 def _stopped(bad: Sequence[Ad], good: int, status: Status) -> bool:

@@ -23,7 +23,7 @@ def read_class_names(kind: str, path: Path, files: Sequence[str] = ()) -> list[s
     """Return the class names of weights in order, or None where they can't be read here.
 
     Args:
-        kind: One of ``limits.KINDS``.
+        kind: pt, onnx or openvino.
         path: The file, or OpenVINO's folder.
         files: Files of the folder.
     """

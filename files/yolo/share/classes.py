@@ -18,9 +18,10 @@ def class_indices(wanted: Sequence[int | str], names: Sequence[str]) -> list[int
     by_name = {name.casefold(): index for index, name in reversed(list(enumerate(names)))}
     found = set()
     for item in wanted:
-        index = by_name.get(str(item).casefold())
-        if index is None and isinstance(item, int) and item < len(names):
-            index = item
+        text = str(item).strip()
+        index = by_name.get(text.casefold())
+        if index is None and text.isdecimal() and int(text) < len(names):
+            index = int(text)
         if index is None:
             some = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
             raise YoloError(

@@ -125,15 +125,3 @@ def write_jsonl(path: str | os.PathLike[str], values: Iterable[Any], *, fsync: b
             file.write(dumps(value).encode("ascii") + b"\n")
             count += 1
     return count
-
-
-def read_jsonl(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """Yield the JSON value of each line of ``path``.
-
-    Raises:
-        OSError: The file can't be read.
-        ValueError: A line does not hold JSON.
-    """
-    with open(path, "rb") as file:
-        for line in file:
-            yield json.loads(line)

@@ -235,8 +235,8 @@ class Weights:
         """How fast jobs with these weights work, a ``pace.Pace``; the key is of the settings that matter."""
         return self.root / "pace" / f"{key}.json"
 
-    def form(self, engine: str) -> Path:
-        """Directory with the weights in the form that an engine reads."""
+    def export(self, engine: str) -> Path:
+        """Directory with the weights in the format that an engine reads."""
         return self.root / {"openvino": "model", "onnxruntime": "onnx", "torch": "torch"}[engine]
 
     def int8(self, token: str) -> Path:
@@ -248,17 +248,13 @@ class Weights:
         """Directory of what was measured with these weights."""
         return self.root / "measured"
 
-    def model_temp(self, token: str) -> Path:
-        """Directory in which :attr:`model` is made before it takes its name."""
-        return self.root / f"model.tmp-{token}"
-
 
 MODEL_XML = "model.xml"
 MODEL_BIN = "model.bin"
 MODEL_JSON = "model.json"
 MODEL_ONNX = "model.onnx"
 MODEL_TORCH = "model.torchscript"
-"""Files of a model folder: ``MODEL_JSON`` and the form that one engine reads."""
+"""Files of a model folder: ``MODEL_JSON`` and the format that one engine reads."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,6 @@ AUTO = "auto"
 PRECISIONS = ("fp32", "int8", "bf16")
 """What jobs compute in. "fp32" runs weights as they are, INT8 ones too."""
 
-KINDS = ("pt", "onnx", "openvino")
-"""What weights can be: a checkpoint of ultralytics, an ONNX file, or OpenVINO's folder."""
-
 IMGSZ_MIN, IMGSZ_MAX = 32, 8192
 """Smallest and largest side of a network's input, pixels."""
 

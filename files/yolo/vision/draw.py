@@ -1,4 +1,4 @@
-"""Draw detections into a picture and encode it."""
+"""Draw detections into an image and encode it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENCODERS: dict[str, tuple[int, ...]] = {
 
 
 class EncodeError(YoloError):
-    """A picture that does not fit the format it must be written in."""
+    """An image that does not fit the format it must be written in."""
 
 
 def draw(
@@ -41,14 +41,14 @@ def draw(
     classes: np.ndarray,
     names: Sequence[str],
 ) -> np.ndarray:
-    """Draw boxes with their class names and scores into a picture.
+    """Draw boxes with their class names and scores into an image.
 
-    Lines and letters grow with the picture. Better boxes lie on top of worse ones, and each label
+    Lines and letters grow with the image. Better boxes lie on top of worse ones, and each label
     stands where it covers no better one, if there is such a place at its box.
 
     Args:
         image: uint8 (height, width, 3), BGR; drawn into.
-        boxes: (n, 4): x1, y1, x2, y2 in pixels of the picture.
+        boxes: (n, 4): x1, y1, x2, y2 in pixels of the image.
         scores: (n,), falling.
         classes: (n,): index into ``names``.
         names: Class names.
@@ -85,7 +85,7 @@ def draw(
 
 
 def line_width(shape: tuple[int, ...]) -> int:
-    """Width of a box's line for a picture of (height, width, ...), pixels."""
+    """Width of a box's line for an image of (height, width, ...), pixels."""
     return max(round((shape[0] + shape[1]) / 2 * 0.003), 1)
 
 
@@ -140,9 +140,9 @@ def _place(
     """Find a label's place: above the box, else inside its top, else below it.
 
     Args:
-        shape: (height, width, ...) of the picture.
+        shape: (height, width, ...) of the image.
         box: x1, y1, x2, y2.
-        texts: Texts to choose from, the first that is narrower than the picture is taken.
+        texts: Texts to choose from, the first that is narrower than the image is taken.
         line: Width of the box's line.
         taken: Labels placed before.
     """
@@ -168,7 +168,7 @@ def _overlap(a: _Label, b: _Label) -> bool:
 
 
 def encode(image: np.ndarray, suffix: str) -> bytes:
-    """Encode a picture in the format of a file suffix.
+    """Encode an image in the format of a file suffix.
 
     Args:
         image: uint8 (height, width, 3), BGR.
@@ -178,7 +178,7 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
         The file's bytes.
 
     Raises:
-        EncodeError: The format cannot hold the picture, e.g. WEBP ends at 16383 pixels.
+        EncodeError: The format cannot hold the image, e.g. WEBP ends at 16383 pixels.
     """
     suffix = suffix.lower()
     try:

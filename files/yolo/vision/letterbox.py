@@ -1,4 +1,4 @@
-"""Fit pictures into a network's input and carry its boxes back, with ultralytics' numbers.
+"""Fit images into a network's input and carry its boxes back, with ultralytics' numbers.
 
 The arithmetic (rounding, order of operations, float32) follows its ``LetterBox``,
 ``BasePredictor.preprocess`` and ``ops.scale_boxes``: a difference of one pixel of padding moves
@@ -19,10 +19,10 @@ PADDING = 114
 
 @dataclass(frozen=True)
 class Fit:
-    """How a picture lies in the network's input.
+    """How an image lies in the network's input.
 
     Attributes:
-        resized: (height, width) of the picture after scaling, before padding.
+        resized: (height, width) of the image after scaling, before padding.
         top: Rows of padding above; ``bottom`` below, ``left`` and ``right`` beside.
         bottom: See ``top``.
         left: See ``top``.
@@ -48,7 +48,7 @@ def fit(image_shape: tuple[int, ...], size: tuple[int, int], *, rectangular: boo
     """Plan scaling and padding.
 
     Args:
-        image_shape: (height, width, ...) of the picture.
+        image_shape: (height, width, ...) of the image.
         size: (height, width) of the input to fit into.
         rectangular: Pad only up to the next multiple of ``stride`` (a 4:3 photo then costs a
             quarter less than a square); needs a model of dynamic shape. Otherwise pad to exactly
@@ -56,7 +56,7 @@ def fit(image_shape: tuple[int, ...], size: tuple[int, int], *, rectangular: boo
         stride: Largest stride of the model.
 
     Returns:
-        The submission; without ``rectangular`` its shape equals ``size``.
+        The fit; without ``rectangular`` its shape equals ``size``.
     """
     height, width = image_shape[:2]
     ratio = min(size[0] / height, size[1] / width)
@@ -75,7 +75,7 @@ def fit(image_shape: tuple[int, ...], size: tuple[int, int], *, rectangular: boo
 
 
 def letterbox(image: np.ndarray, size: tuple[int, int], *, rectangular: bool, stride: int = 32) -> np.ndarray:
-    """Scale a picture into ``size``, keeping its aspect ratio, and pad it with grey.
+    """Scale an image into ``size``, keeping its aspect ratio, and pad it with grey.
 
     Args:
         image: uint8 (height, width, 3).
@@ -86,22 +86,22 @@ def letterbox(image: np.ndarray, size: tuple[int, int], *, rectangular: bool, st
     Returns:
         uint8 (input height, input width, 3), same channel order.
     """
-    submission = fit(image.shape, size, rectangular=rectangular, stride=stride)
-    if image.shape[:2] != submission.resized:
-        image = cv2.resize(image, submission.resized[::-1], interpolation=cv2.INTER_LINEAR)
+    fitted = fit(image.shape, size, rectangular=rectangular, stride=stride)
+    if image.shape[:2] != fitted.resized:
+        image = cv2.resize(image, fitted.resized[::-1], interpolation=cv2.INTER_LINEAR)
     return cv2.copyMakeBorder(
         image,
-        submission.top,
-        submission.bottom,
-        submission.left,
-        submission.right,
+        fitted.top,
+        fitted.bottom,
+        fitted.left,
+        fitted.right,
         cv2.BORDER_CONSTANT,
         value=(PADDING, PADDING, PADDING),
     )
 
 
 def to_tensor(image: np.ndarray) -> np.ndarray:
-    """Turn a letterboxed BGR picture into network input.
+    """Turn a letterboxed BGR image into network input.
 
     Args:
         image: uint8 (height, width, 3), BGR.
@@ -118,15 +118,15 @@ def to_tensor(image: np.ndarray) -> np.ndarray:
 
 
 def scale_boxes(boxes: np.ndarray, input_shape: tuple[int, int], image_shape: tuple[int, ...]) -> np.ndarray:
-    """Carry boxes from network input to picture coordinates and clip them to the picture.
+    """Carry boxes from network input to image coordinates and clip them to the image.
 
     Args:
         boxes: float32 (n, 4): x1, y1, x2, y2 in pixels of the network's input.
         input_shape: (height, width) of the network's input.
-        image_shape: (height, width, ...) of the picture.
+        image_shape: (height, width, ...) of the image.
 
     Returns:
-        float32 (n, 4): x1, y1, x2, y2 in pixels of the picture, 0 <= x <= width, 0 <= y <= height.
+        float32 (n, 4): x1, y1, x2, y2 in pixels of the image, 0 <= x <= width, 0 <= y <= height.
     """
     height, width = image_shape[:2]
     gain = min(input_shape[0] / height, input_shape[1] / width)
@@ -137,7 +137,8 @@ def scale_boxes(boxes: np.ndarray, input_shape: tuple[int, int], image_shape: tu
     # Each side was rounded to whole pixels, so each axis has its own exact gain.
     scale = np.array([new_width / width, new_height / height] * 2, np.float32)
     scaled = (boxes.astype(np.float32, copy=False) - pad) / scale
-    return np.clip(scaled, 0, np.array([width, height] * 2, np.float32))
+    clipped: np.ndarray = np.clip(scaled, 0, np.array([width, height] * 2, np.float32))
+    return clipped
 
 
 def round_size(size: int | tuple[int, int], stride: int) -> tuple[int, int]:

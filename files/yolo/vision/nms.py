@@ -23,6 +23,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..share.limits import MAX_DET
+
 ANCHOR_FREE = "anchor-free"
 CLASSIC = "classic"
 END_TO_END = "end-to-end"
@@ -31,12 +33,12 @@ LAYOUTS = (ANCHOR_FREE, CLASSIC, END_TO_END)
 #: Boxes of different classes are moved apart by this many pixels, so that they never overlap.
 CLASS_OFFSET = 7680
 #: At most this many best candidates enter suppression.
-MAX_CANDIDATES = 30_000
+MAX_CANDIDATES = MAX_DET[-1]
 
 
 @dataclass(frozen=True)
 class Detections:
-    """Boxes found in one picture, best first.
+    """Boxes found in one image, best first.
 
     Attributes:
         boxes: float32 (n, 4): x1, y1, x2, y2 in pixels.

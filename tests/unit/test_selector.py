@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from make_model import constant_model, save
 from onnx import TensorProto, helper, numpy_helper
-from yolo.model import agreement, calibrate, model, selector
-from yolo.model.model import import_openvino, load_engine, load_info
-from yolo.model.selector import EngineSelector, ModelRequest, fastest
+from yolo.cli import prepare_model
+from yolo.model import agreement, calibrate, cpu, engines, measurement, selector
+from yolo.model.engines import load_engine
+from yolo.model.info import load_info
+from yolo.model.measurement import fastest
+from yolo.model.openvino_runtime import import_openvino
+from yolo.model.selection import ModelRequest
+from yolo.model.selector import EngineSelector
 from yolo.request import listing
 from yolo.share import fsio, manifest
 from yolo.share.errors import YoloError
 from yolo.share.layout import Share
 from yolo.share.records import settings_digest
-from yolo.vision import nms
 
 IMAGES = 40
 
@@ -76,11 +80,17 @@ class Pool:
     def write_manifest(self) -> None:
         manifest.write(listing.build(self.inputs).entries, self.run.manifest)
 
-    def arguments(self, *more: str, kind: str = "onnx") -> list[str]:
-        return ["--weights", str(self.weights.root), "--kind", kind, "--run-dir", str(self.run.root),
-                "--input-dir", str(self.inputs), *more]  # fmt: skip
+    def arguments(self, kind: str = "onnx", threads: int = 1, **settings: Any) -> list[str]:
+        """Write a request and return the command's arguments."""
+        asked = {"engine": "auto", "precision": "fp32", "imgsz": 0, "precision_limit": 0.15} | settings
+        request = {
+            "settings": asked, "job": {"cpus": threads}, "weights": {"kind": kind},
+            "places": {"weights": str(self.weights.root), "input": str(self.inputs)},
+        }  # fmt: skip
+        fsio.write_json(self.run.request, request)
+        return ["--run-dir", str(self.run.root)]
 
-    def asked(self, **changes: Any) -> ModelRequest:
+    def request(self, **changes: Any) -> ModelRequest:
         return ModelRequest(weights=self.weights, kind="onnx", run=self.run, input_dir=self.inputs, **changes)
 
     def keep(self, answer: dict[str, Any], **changes: Any) -> dict[str, Any]:
@@ -104,20 +114,20 @@ def times(monkeypatch):
     """Pretended times instead of measured ones, and how often they were asked for."""
     value = {"openvino": 20.0, "onnxruntime": 10.0}
     calls = []
-    monkeypatch.setattr(selector, "_SECONDS", 0.0)
-    real = selector.measure
+    monkeypatch.setattr(measurement, "_SECONDS", 0.0)
+    real = measurement.measure
 
     def measure(engines, size):
         calls.append((sorted(engines), size))
         assert real(engines, size).keys() == engines.keys()
         return {name: value[name] for name in engines}
 
-    monkeypatch.setattr(selector, "measure", measure)
+    monkeypatch.setattr(measurement, "measure", measure)
     return value, calls
 
 
 def answer(capsys, *arguments: str) -> dict[str, Any]:
-    assert selector.main(list(arguments)) == 0
+    assert prepare_model.main(list(arguments)) == 0
     out = capsys.readouterr().out
     assert out.count("\n") == 1
     return json.loads(out)
@@ -130,7 +140,7 @@ def test_auto_measures_once_and_takes_the_fastest(pool, times, capsys):
     value, calls = times
     first = answer(capsys, *pool.arguments())
     assert (first["made"], first["engine"], first["precision"]) == (True, "onnxruntime", "fp32")
-    assert first["model"] == str(pool.weights.form("onnxruntime"))
+    assert first["model"] == str(pool.weights.export("onnxruntime"))
     assert first["measured"]["ms"] == value
     assert first["measured"]["cores"] == os.cpu_count()
     assert "onnxruntime 10 ms" in first["sentence"]
@@ -140,7 +150,7 @@ def test_auto_measures_once_and_takes_the_fastest(pool, times, capsys):
     assert again == first | {"made": False}
     assert len(calls) == 1
     # Other threads are another question.
-    answer(capsys, *pool.arguments("--threads", "2"))
+    answer(capsys, *pool.arguments(threads=2))
     assert len(calls) == 2
 
 
@@ -162,7 +172,7 @@ def test_a_run_keeps_its_choice_on_whatever_host(pool, times, capsys, monkeypatc
     assert answer(capsys, *pool.arguments())["engine"] == "onnxruntime"
     assert len(calls) == 1
     # Other wishes are not that run's.
-    assert answer(capsys, *pool.arguments("--engine", "openvino"))["engine"] == "openvino"
+    assert answer(capsys, *pool.arguments(engine="openvino"))["engine"] == "openvino"
     pool.keep(answer(capsys, *pool.arguments()), weights_id="f" * 16)
     assert answer(capsys, *pool.arguments())["engine"] == "openvino"
 
@@ -200,33 +210,21 @@ def test_what_only_one_engine_runs_is_not_measured(pool, times, capsys):
     assert (found["engine"], found["measured"]) == ("openvino", {})
     assert times[1] == []
     with pytest.raises(YoloError, match="engine onnxruntime cannot run weights of the kind openvino"):
-        selector.main(pool.arguments("--engine", "onnxruntime", kind="openvino"))
+        prepare_model.main(pool.arguments(engine="onnxruntime", kind="openvino"))
 
 
 def test_measuring_gives_the_median_of_each(pool):
-    info = EngineSelector(pool.asked(engine="openvino")).choose()[1]
-    times = selector.measure({"one": load_engine(pool.weights.model, info)}, info.imgsz)
+    info = EngineSelector(pool.request(engine="openvino")).select()[1]
+    times = measurement.measure({"one": load_engine(pool.weights.model, info)}, info.imgsz)
     assert list(times) == ["one"]
     assert times["one"] > 0
-
-
-# --- a dry run -----------------------------------------------------------------------------------------------
-
-
-def test_a_dry_run_makes_nothing(pool, times, capsys):
-    assert answer(capsys, *pool.arguments("--dry-run")) == {"made": True}
-    assert [path.name for path in pool.weights.root.iterdir()] == ["source"]
-    assert times[1] == []
-    real = answer(capsys, *pool.arguments())
-    assert answer(capsys, *pool.arguments("--dry-run")) == real | {"made": False}
-    assert answer(capsys, *pool.arguments("--precision", "int8", "--dry-run")) == {"made": True}
 
 
 # --- INT8 ----------------------------------------------------------------------------------------------------
 
 
 def test_int8_is_calibrated_once_and_says_how_far_it_differs(pool, times, capsys):
-    first = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))
+    first = answer(capsys, *pool.arguments(precision="int8", precision_limit=1.0))
     folder = Path(first["model"])
     assert folder.parent == pool.weights.root
     assert folder.name.startswith("int8-")
@@ -239,7 +237,7 @@ def test_int8_is_calibrated_once_and_says_how_far_it_differs(pool, times, capsys
     ops = import_openvino().Core().read_model(folder / "model.xml").get_ops()
     rounded = [op.input_value(0).get_node().get_type_name() for op in ops if op.get_type_name() == "FakeQuantize"]
     assert sorted(rounded) == ["Parameter", "Swish"]
-    again = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))
+    again = answer(capsys, *pool.arguments(precision="int8", precision_limit=1.0))
     assert again == first | {"made": False}
     # It answers as at fp32 but for the steps of 8 bits.
     picture = np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32)
@@ -265,7 +263,7 @@ def test_too_few_images_to_calibrate(tmp_path, count):
     fsio.write_bytes(pool.inputs / "broken.png", b"\x89PNG\r\n\x1a\n broken")
     pool.write_manifest()
     with pytest.raises(YoloError) as error:
-        selector.main(pool.arguments("--precision", "int8"))
+        prepare_model.main(pool.arguments(precision="int8"))
     assert str(error.value) == (
         f"too few images for precision int8: {count} that can be read; expected at least 32; give more images, or "
         "leave precision out"
@@ -282,31 +280,31 @@ def test_a_difference_above_the_limit_is_refused_with_its_value(pool, times, mon
     )
     for _ in range(2):  # also when it was made before
         with pytest.raises(YoloError, match=text):
-            selector.main(pool.arguments("--precision", "int8"))
-    found = answer(capsys, *pool.arguments("--precision", "int8", "--limit", "0.26"))
+            prepare_model.main(pool.arguments(precision="int8"))
+    found = answer(capsys, *pool.arguments(precision="int8", precision_limit=0.26))
     assert "detections differ from fp32 by 26.0%" in found["sentence"]
     pool.keep(found)
     with pytest.raises(YoloError, match=text):
-        selector.main(pool.arguments("--precision", "int8"))
+        prepare_model.main(pool.arguments(precision="int8"))
 
 
 def test_weights_that_are_int8_already_are_not_quantised_again(pool):
     fsio.write_bytes(pool.weights.source / "best.onnx", convolutions(rounded=True))
-    arguments = pool.arguments("--precision", "int8")
+    arguments = pool.arguments(precision="int8")
     with pytest.raises(YoloError, match=r"the weights are INT8 already: best\.onnx; leave precision out: they run as"):
-        selector.main(arguments)
+        prepare_model.main(arguments)
 
 
 def test_other_images_give_other_int8_weights_and_other_records(pool, times, capsys):
     settings = {"conf": 0.25, "iou": 0.7, "max_det": 300}
-    first = pool.keep(answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))) | settings
+    first = pool.keep(answer(capsys, *pool.arguments(precision="int8", precision_limit=1.0))) | settings
     pool.inputs = pool.inputs.parent / "other"
     for number in range(IMAGES):
         picture = np.full((64, 64, 3), number, np.uint8)
         fsio.write_bytes(pool.inputs / f"{number}.png", cv2.imencode(".png", picture)[1].tobytes())
     pool.write_manifest()
     pool.run.settings.unlink()
-    second = pool.keep(answer(capsys, *pool.arguments("--precision", "int8", "--limit", "1"))) | settings
+    second = pool.keep(answer(capsys, *pool.arguments(precision="int8", precision_limit=1.0))) | settings
     assert first["model_dir"] != second["model_dir"]
     digests = [settings_digest(value) for value in (first, second, first | {"precision": "fp32"})]
     assert len(set(digests)) == 3
@@ -326,12 +324,12 @@ def test_the_sample_is_the_same_each_time_and_holds_no_skipped_file(pool):
 
 
 def test_bf16_says_how_far_it_differs(pool, capsys):
-    if not model.BF16_FLAGS & model.cpu_flags():
+    if not engines.BF16_FLAGS & cpu.cpu_flags():
         pytest.skip("this processor has no bf16")
-    first = answer(capsys, *pool.arguments("--precision", "bf16", "--limit", "1"))
+    first = answer(capsys, *pool.arguments(precision="bf16", precision_limit=1.0))
     assert (first["engine"], first["precision"], first["made"]) == ("openvino", "bf16", True)
     assert first["difference"]["images"] == 16
-    assert answer(capsys, *pool.arguments("--precision", "bf16", "--limit", "1")) == first | {"made": False}
+    assert answer(capsys, *pool.arguments(precision="bf16", precision_limit=1.0)) == first | {"made": False}
     info = load_info(pool.weights.model)
     picture = np.random.default_rng(1).random((1, 3, 64, 64)).astype(np.float32)
     answers = [
@@ -341,54 +339,22 @@ def test_bf16_says_how_far_it_differs(pool, capsys):
     assert 0 < np.abs(answers[0] - answers[1])[:, 4:].max() < 0.05
 
 
-# --- how far detections differ -------------------------------------------------------------------------------
-
-
-def boxes(*values: tuple[int, float, list[float]]) -> nms.Detections:
-    return nms.Detections(
-        np.array([v[2] for v in values], np.float32).reshape(-1, 4),
-        np.array([v[1] for v in values], np.float32),
-        np.array([v[0] for v in values], np.int64),
-    )
-
-
-ONE = (0, 0.9, [0, 0, 10, 10])
-
-
-@pytest.mark.parametrize(
-    ("found", "matched", "score"),
-    [
-        ((ONE,), 1, 0.0),
-        (((0, 0.8, [0, 0, 10, 5.1]),), 1, 0.1),
-        (((0, 0.9, [0, 0, 10, 4.9]),), 0, 0.0),
-        (((1, 0.9, [0, 0, 10, 10]),), 0, 0.0),
-        ((ONE, ONE), 1, 0.0),
-        ((), 0, 0.0),
-    ],
-)
-def test_detections_are_matched_by_class_and_overlap(found, matched, score):
-    result = agreement.compare([boxes(ONE), boxes()], [boxes(*found), boxes()])
-    assert (result["images"], result["reference"], result["found"], result["matched"]) == (2, 1, len(found), matched)
-    assert result["score"] == pytest.approx(score, abs=1e-3)
-    f1 = 2 * matched / (1 + len(found))
-    assert result["f1"] == pytest.approx(f1, abs=1e-4)
-    assert result["difference"] == pytest.approx(1 - f1, abs=1e-4)
-
-
-def test_nothing_found_by_both_is_no_difference():
-    assert agreement.compare([boxes()], [boxes()])["difference"] == 0
+# --- what is refused ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["--engine", "x"], "unknown engine: x; expected one of auto, openvino, onnxruntime, torch"),
-        (["--precision", "fp8"], "unknown precision: fp8; expected one of fp32, int8, bf16"),
-        (["--limit", "2"], "precision_limit out of range: 2"),
-        (["--imgsz", "128"], "imgsz does not fit the model: 128; expected 64"),
+        ({"engine": "x"}, "unknown engine: x; expected one of auto, openvino, onnxruntime, torch"),
+        ({"precision": "fp8"}, "unknown precision: fp8; expected one of fp32, int8, bf16"),
+        ({"precision_limit": 2}, "precision_limit out of range: 2"),
+        ({"imgsz": 128}, "imgsz does not fit the model: 128; expected 64"),
+        ({"imgsz": 31}, "imgsz out of range: 31; expected 0, or 32 to 8192"),
+        ({"imgsz": 8193}, "imgsz out of range: 8193; expected 0, or 32 to 8192"),
+        ({"imgsz": -640}, "imgsz out of range: -640; expected 0, or 32 to 8192"),
     ],
 )
 def test_bad_wishes_are_refused_before_any_job(pool, arguments, text):
     with pytest.raises(YoloError) as error:
-        selector.main(pool.arguments(*arguments))
+        prepare_model.main(pool.arguments(**arguments))
     assert str(error.value).startswith(text)

@@ -408,7 +408,7 @@ def test_a_file_too_large_for_any_picture_is_not_read_to_its_end(tmp_path):
     path = tmp_path / "huge.jpg"
     path.touch()
     os.truncate(path, 1 << 40)  # takes no space
-    with pytest.raises(BadImage, match=r"too large: more than 7 MB, more than a picture within the limit of 1 mega"):
+    with pytest.raises(BadImage, match=r"too large: more than 7 MB, more than an image within the limit of 1 mega"):
         read_file(path, max_pixels=1_000_000)
     os.truncate(path, 7_000_000)
     assert len(read_file(path, max_pixels=1_000_000)) == 7_000_000

@@ -1,0 +1,1 @@
+"""What a run came to: merged records, figures, comparison, report, archive."""

@@ -1,0 +1,102 @@
+"""A chunk of images on a pretended share, and the job that works on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from make_model import colour_model, prepared
+from make_run import SETTINGS
+from yolo.detector.job import run_chunk
+from yolo.share import fsio
+from yolo.share.journal import read_records
+from yolo.share.layout import Pass, Run, Share, image_key
+from yolo.share.records import Entry, JobReport, Progress, Record
+
+RED, GREEN, BLUE = (0, 0, 255), (0, 255, 0), (255, 0, 0)
+Box = tuple[int, int, int, int]
+
+
+def picture(height: int, width: int, *boxes: tuple[Box, tuple[int, int, int]]) -> np.ndarray:
+    image = np.full((height, width, 3), 100, np.uint8)
+    for (x1, y1, x2, y2), colour in boxes:
+        image[y1:y2, x1:x2] = colour
+    return image
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+PHOTO = picture(120, 160, ((40, 20, 80, 60), RED), ((100, 50, 140, 110), BLUE))
+PHOTO_FOUND = [(0, [40, 20, 80, 60]), (2, [100, 50, 140, 110])]
+
+
+class Job:
+    """A chunk on a pretended share, and what a job makes of it.
+
+    Args:
+        root: Of the share.
+        files: Images by their relative path.
+        settings: Changes to the run's settings.
+    """
+
+    submission, chunk = "s001", "c00000"
+
+    def __init__(self, root: Path, files: dict[str, bytes], **settings: Any) -> None:
+        share = Share(root)
+        self.run: Run = share.run("r1")
+        self.run_pass: Pass = self.run.get_pass("parallel")
+        self.inputs = share.input("in")
+        self.model = share.weights(SETTINGS["weights_id"]).model
+        prepared(colour_model(), self.model)
+        self.settings = {
+            **SETTINGS,
+            "imgsz": 160,
+            "input_dir": str(self.inputs),
+            "model_dir": str(self.model),
+        } | settings
+        fsio.write_json(self.run.settings, self.settings)
+        self.entries = [self.put(index, path, data) for index, (path, data) in enumerate(files.items())]
+        self.write_chunk()
+
+    def put(self, index: int, path: str, data: bytes) -> Entry:
+        fsio.write_bytes(self.inputs / path, data)
+        status = (self.inputs / path).stat()
+        return Entry(index, image_key(path), path, f"{path}.txt", status.st_size, status.st_mtime_ns)
+
+    def write_chunk(self) -> None:
+        lines = "".join(entry.to_json() + "\n" for entry in self.entries)
+        fsio.write_text(self.run_pass.chunk(self.submission, self.chunk), lines)
+
+    @property
+    def arguments(self) -> list[str]:
+        return ["--run-dir", str(self.run.root), "--pass", "parallel", "--chunk", f"{self.submission}/{self.chunk}"]
+
+    def work(self) -> int:
+        return run_chunk(self.run, "parallel", self.submission, self.chunk)
+
+    def record(self, path: str) -> Record:
+        (record,) = read_records(self.run_pass, [image_key(path)])
+        assert record is not None, f"no record of {path}"
+        return record
+
+    @property
+    def report(self) -> JobReport:
+        return JobReport.from_json(self.run_pass.job(self.submission, self.chunk).read_bytes())
+
+    @property
+    def progress(self) -> Progress:
+        return Progress.from_json(self.run_pass.progress(self.submission, self.chunk).read_bytes())
+
+    def state(self) -> dict[str, tuple[int, int]]:
+        """Inode and time of change of every record and result: a rename changes the inode."""
+        folders = (self.run_pass.records_dir, self.run_pass.images_dir, self.run_pass.labels_dir)
+        files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
+        return {str(p.relative_to(self.run_pass.root)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in files}
+
+
+def found(record: Record) -> list[tuple[int, list[int]]]:
+    return [(d.class_id, [round(x) for x in d.box]) for d in record.detections]

@@ -1,0 +1,487 @@
+import errno
+import os
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import openvino as ov
+import pytest
+from make_job import GREEN, PHOTO, PHOTO_FOUND, Job, found, picture, png
+from make_model import COLOURS, SCORE, constant_model, ops, prepared
+from test_job_settings import AD
+from yolo.cli import detect
+from yolo.detector import detector, pipeline
+from yolo.detector import job as job_module
+from yolo.detector.steps import Output
+from yolo.model import engine_openvino
+from yolo.model.info import EmbeddedNms, load_info
+from yolo.share import contents, fsio
+from yolo.share.errors import YoloError
+from yolo.share.journal import Journal, read_records
+from yolo.share.layout import image_key
+from yolo.share.records import Entry, Record, settings_digest
+from yolo.vision import draw, nms
+
+pytestmark = pytest.mark.usefixtures("outside_a_pool")
+
+
+def test_an_engine_of_one_size_is_made_for_the_size_that_is_asked_for(tmp_path, monkeypatch):
+    # As OpenVINO has to be for INT8 models on some processors.
+    monkeypatch.setattr(engine_openvino, "_int8_needs_static", lambda _: True)
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    assert job.settings["imgsz"] == 160
+    assert load_info(job.model).imgsz == (64, 64)
+    assert job.work() == 0
+    # At 64 pixels they would be off.
+    assert found(job.record("a.png")) == PHOTO_FOUND
+
+
+def test_a_job_leaves_a_record_a_label_file_and_a_picture_for_each_image(tmp_path, capsys):
+    job = Job(
+        tmp_path, {"a.png": png(PHOTO), "street 1/Fußgänger.PNG": png(picture(320, 160, ((10, 30, 60, 90), GREEN)))}
+    )
+    assert job.work() == 0
+    record = job.record("a.png")
+    assert found(record) == PHOTO_FOUND
+    assert (record.width, record.height, record.error) == (160, 120, None)
+    entry = job.entries[0]
+    assert (record.key, record.path, record.size) == (entry.key, "a.png", entry.size)
+    assert (record.size, record.mtime_ns) == (entry.size, entry.mtime_ns)
+    assert record.settings_digest == settings_digest(job.settings)
+    assert (record.job, record.host) == ("s001-c00000", os.uname().nodename)
+    assert list(record.times) == ["read_ms", "infer_ms", "draw_ms", "write_ms"]
+    assert all(value > 0 for value in record.times.values())
+    assert (
+        job.run_pass.label("a.png.txt").read_text()
+        == "0 0.375 0.333333 0.25 0.333333 0.75\n2 0.75 0.666667 0.25 0.5 0.75\n"
+    )
+    annotated = cv2.imread(str(job.run_pass.image("a.png")))
+    expected = draw.draw(
+        PHOTO.copy(), np.float32([box for _, box in PHOTO_FOUND]), np.float32([SCORE] * 2), np.array([0, 2]), COLOURS
+    )
+    np.testing.assert_array_equal(annotated, expected)
+    other = job.record("street 1/Fußgänger.PNG")
+    assert (found(other), other.width, other.height) == ([(1, [10, 30, 60, 90])], 160, 320)
+    assert cv2.imread(str(job.run_pass.image("street 1/Fußgänger.PNG"))).shape == (320, 160, 3)
+    assert capsys.readouterr().out.startswith("s001-c00000: 2 images, 0 failed, ")
+
+
+def test_nothing_found_is_a_result_too(tmp_path):
+    job = Job(tmp_path, {"a.png": png(picture(50, 50))})
+    assert job.work() == 0
+    assert job.record("a.png").detections == ()
+    assert job.record("a.png").error is None
+    assert job.run_pass.label("a.png.txt").read_text() == ""
+    np.testing.assert_array_equal(cv2.imread(str(job.run_pass.image("a.png"))), picture(50, 50))
+
+
+def test_a_job_reports_itself_and_its_progress(tmp_path):
+    start = time.time()
+    job = Job(tmp_path, {"a.png": png(PHOTO), "b.png": b"no picture", "c.png": png(PHOTO)}, threads=1)
+    assert job.work() == 0
+    report, progress = job.report, job.progress
+    assert (report.submission, report.chunk, report.images, report.failed) == ("s001", "c00000", 3, 1)
+    assert (report.threads, report.cpus) == (1, len(os.sched_getaffinity(0)))
+    assert list(report.seconds) == ["start", "read", "infer", "draw", "write"]
+    assert start - report.start < report.seconds["start"] < report.end - report.start
+    assert report.start < start < report.end  # this process began before
+    assert report.versions["openvino"] == ov.__version__
+    assert report.versions["opencv"] == cv2.__version__
+    assert report.cpu_model
+    assert (progress.done, progress.total, progress.failed) == (3, 3, 1)
+    assert progress.updated >= start
+    total = sum(record.times["infer_ms"] for record in (job.record("a.png"), job.record("c.png")))
+    assert report.seconds["infer"] == pytest.approx(total / 1000, abs=0.001)
+
+
+def test_pictures_are_not_drawn_where_nobody_wants_them(tmp_path):
+    job = Job(tmp_path, {"a.png": png(PHOTO)}, save_images=False)
+    assert job.work() == 0
+    assert not job.run_pass.images_dir.exists()
+    assert found(job.record("a.png")) == PHOTO_FOUND
+    assert list(job.record("a.png").times) == ["read_ms", "infer_ms", "write_ms"]
+
+
+def claiming(data: bytes, width: int, height: int) -> bytes:
+    """A PNG whose header claims another size."""
+    header = b"IHDR" + struct.pack(">II", width, height) + data[24:29]
+    return data[:12] + header + struct.pack(">I", zlib.crc32(header)) + data[33:]
+
+
+BAD = {
+    "empty.jpg": (b"", "empty: the file has zero bytes"),
+    "text.jpg": (b"hello\n", "not an image: text"),
+    "cut.png": (png(PHOTO)[:-20], "truncated PNG: "),
+    "huge.png": (claiming(png(PHOTO), 10_000, 10_001), "too large: 10000x10001 is 100.0 megapixels, the limit is 100;"),
+}
+
+
+def test_an_image_that_cannot_be_used_is_named_and_the_others_are_done(tmp_path, capfd):
+    files = {"a.png": png(PHOTO)} | {name: data for name, (data, _) in BAD.items()} | {"z.png": png(PHOTO)}
+    job = Job(tmp_path, files)
+    gone = replace(job.entries[0], index=9, key=image_key("gone.png"), path="gone.png", label="gone.png.txt")
+    job.entries.append(gone)
+    job.write_chunk()
+    assert job.work() == 0
+    for name, (_, reason) in {**BAD, "gone.png": (b"", "unreadable: the file vanished")}.items():
+        record = job.record(name)
+        assert record.error.startswith(reason)
+        assert (record.detections, record.width) == ((), 0)
+        assert not job.run_pass.image(name).exists()
+        assert not job.run_pass.label(f"{name}.txt").exists()
+    assert found(job.record("a.png")) == found(job.record("z.png")) == PHOTO_FOUND
+    assert (job.report.images, job.report.failed) == (7, 5)
+
+
+def test_an_engine_that_fails_on_one_picture_fails_that_picture(tmp_path):
+    job = Job(tmp_path, {"a.png": png(picture(56, 56)), "b.png": png(picture(64, 64)), "c.png": png(picture(56, 56))})
+    images = ops.parameter([1, 3, -1, -1], np.float32)
+    # Fails where the number of pixels is no multiple of seven.
+    none = ops.multiply(ops.reshape(ops.reduce_max(images, [1]), np.array([1, 7, -1]), False), np.float32(0))
+    prepared(ov.Model([none], [images]), job.model, stride=8)
+    fsio.write_json(job.run.settings, job.settings | {"imgsz": 56})
+    # Letterboxed to 56 x 56 all of them: a smaller one in a rectangle of 48 x 56, 384 x 7.
+    fsio.write_bytes(job.inputs / "b.png", png(picture(44, 64)))
+    assert job.work() == 0
+    assert job.record("b.png").error is None
+    fsio.write_bytes(job.inputs / "b.png", png(picture(64, 64)))
+    fsio.write_json(job.run.settings, job.settings | {"imgsz": 64})
+    assert job.work() == 0
+    assert job.record("b.png").error.startswith("OpenVINO failed: ")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (MemoryError(), "too large: not enough memory in this slot"),
+        (
+            cv2.error("OpenCV(4.14.0) x.cpp:1:\n error: (-4:Insufficient memory)"),
+            "OpenCV failed: OpenCV(4.14.0) x.cpp:1: error",
+        ),
+    ],
+)
+def test_a_picture_that_needs_more_than_there_is(tmp_path, monkeypatch, error, text):
+    def fail(*_: object) -> None:
+        raise error
+
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    monkeypatch.setattr(detector, "letterbox", lambda *_, **__: fail())
+    assert job.work() == 0
+    assert job.record("a.png").error.startswith(text)
+
+
+def test_a_bug_is_not_taken_for_a_bad_picture(tmp_path, monkeypatch):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    monkeypatch.setattr(detector, "letterbox", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        job.work()
+    assert not job.run_pass.records_dir.exists()
+    assert not job.run_pass.job("s001", "c00000").exists()
+
+
+def test_limits_of_the_model_itself_are_said_once(tmp_path, capfd):
+    job = Job(tmp_path, {"a.png": png(PHOTO), "b.png": png(PHOTO)}, conf=0.1)
+    raw = np.float32([[[20, 10, 40, 30, 0.5, 1]]])
+    prepared(constant_model(raw, (60, 80)), job.model, layout=nms.END_TO_END, nms=EmbeddedNms(0.25, None, 300))
+    fsio.write_json(job.run.settings, job.settings | {"imgsz": 0})
+    assert job.work() == 0
+    assert found(job.record("a.png")) == [(1, [40, 20, 80, 60])]
+    assert capfd.readouterr().err.count("warning: conf=0.1: the model itself drops scores up to 0.25") == 1
+
+
+def test_a_second_attempt_does_nothing_again(tmp_path):
+    job = Job(tmp_path, {"a.png": png(PHOTO), "b/c.png": png(PHOTO)})
+    job.work()
+    before = job.state()
+    assert job.work() == 0
+    assert job.state() == before
+    assert len(before) == 5
+    assert (job.progress.done, job.report.images) == (2, 2)
+
+
+def rewrite(job: Job, change: Callable[[str], str]) -> None:
+    """Change the record of a.png where it stands; its journal keeps its date."""
+    path = job.run_pass.records(job.submission, job.chunk, 1)
+    dates = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(change(line) if '"path":"a.png"' in line else line for line in lines))
+    os.utime(path, ns=dates)
+
+
+def cut(job: Job) -> None:
+    rewrite(job, lambda line: line[:-10])
+
+
+def zeros(job: Job) -> None:
+    rewrite(job, lambda line: line[:60] + "\0" * 40 + line[100:])
+
+
+def lose(job: Job) -> None:
+    rewrite(job, lambda _: "")
+
+
+def fail(job: Job) -> None:
+    rewrite(job, lambda _: replace(job.record("a.png"), error="truncated", detections=()).to_json() + "\n")
+
+
+def change_file(job: Job) -> None:
+    job.entries[1] = job.put(1, "a.png", png(picture(120, 160, ((0, 0, 40, 40), GREEN))))
+    job.write_chunk()
+
+
+def change_settings(job: Job) -> None:
+    rewrite(job, lambda _: replace(job.record("a.png"), settings_digest="0" * 16).to_json() + "\n")
+
+
+@pytest.mark.parametrize("spoil", [cut, zeros, lose, fail, change_file, change_settings])
+def test_what_has_no_good_record_is_done_again_and_nothing_else(tmp_path, spoil):
+    # The last, so that a record that is cut short takes no other with it.
+    job = Job(tmp_path, {"b.png": png(PHOTO), "a.png": png(PHOTO)})
+    job.work()
+    before = job.state()
+    spoil(job)
+    assert job.work() == 0
+    after = job.state()
+    expected = {"records/s001-c00000-2.jsonl", "images/a.png", "labels/a.png.txt"}
+    assert {name for name in after if after[name] != before.get(name)} == expected
+    record, entry = job.record("a.png"), job.entries[1]
+    assert (record.error, record.size, record.mtime_ns) == (None, entry.size, entry.mtime_ns)
+    assert record.settings_digest == settings_digest(job.settings)
+    assert found(record) == ([(1, [0, 0, 40, 40])] if spoil is change_file else PHOTO_FOUND)
+
+
+def test_a_good_image_that_became_bad_leaves_no_old_results(tmp_path):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    job.work()
+    job.entries[0] = job.put(0, "a.png", b"spoilt")
+    job.write_chunk()
+    assert job.work() == 0
+    assert job.record("a.png").error == "not an image: text"
+    assert not job.run_pass.image("a.png").exists()
+    assert not job.run_pass.label("a.png.txt").exists()
+
+
+def test_results_appear_whole_and_the_record_last(tmp_path, monkeypatch):
+    job = Job(tmp_path, {"b/a.png": png(PHOTO)})
+    renames = []
+    replace_file = os.replace
+
+    def poll(temp, path):
+        # The temporary file is whole, beside its place and not yet there.
+        renames.append((str(Path(path).relative_to(job.run_pass.root)), Path(temp).parent == Path(path).parent))
+        assert Path(temp).name.startswith(".tmp-")
+        assert Path(temp).stat().st_size > 0
+        replace_file(temp, path)
+
+    recorded = []
+    add = Journal.add
+
+    def look_back(journal, record):
+        recorded.append({name for name, _ in renames if not name.startswith("progress/")})
+        add(journal, record)
+
+    monkeypatch.setattr(os, "replace", poll)
+    monkeypatch.setattr(Journal, "add", look_back)
+    assert job.work() == 0
+    done = [name for name, beside in renames if beside and not name.startswith("progress/")]
+    assert done == ["images/b/a.png", "labels/b/a.png.txt", "jobs/s001-c00000.json"]
+    assert recorded == [set(done[:2])]
+    assert list(job.run_pass.root.rglob(".tmp-*")) == []
+
+
+def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
+    replace_file = os.replace
+
+    def full(temp, path):
+        if Path(path) == job.run_pass.image("2.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(temp, path)
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(
+        YoloError, match=r"cannot read or write results: No space left on device: .*; free space on the"
+    ):
+        job.work()
+    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert found(job.record("1.png")) == PHOTO_FOUND
+    assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
+    assert not job.run_pass.job("s001", "c00000").exists()
+    before = job.state()
+    monkeypatch.setattr(os, "replace", replace_file)
+    assert job.work() == 0
+    assert job.report.images == 5
+    assert before.items() <= job.state().items()
+
+
+def test_a_share_that_fills_up_in_the_journal_stops_the_job_and_keeps_what_is_whole(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
+    write = os.write
+
+    def full(file, data):
+        if b'"path":"2.png"' in bytes(data):
+            return write(file, data[:-50])
+        if len(data) == 50:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(file, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(YoloError, match=r"No space left on device: .*; free space on the"):
+        job.work()
+    assert found(job.record("1.png")) == PHOTO_FOUND
+    assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
+    assert not job.run_pass.job("s001", "c00000").exists()
+    monkeypatch.setattr(os, "write", write)
+    assert job.work() == 0
+    assert [found(job.record(f"{i}.png")) for i in range(5)] == [PHOTO_FOUND] * 5
+    assert len(list(job.run_pass.records_dir.iterdir())) == 2
+
+
+def test_a_share_that_is_gone_stops_the_job(tmp_path, monkeypatch):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+
+    def stale(*_):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    monkeypatch.setattr(os, "replace", stale)
+    with pytest.raises(
+        YoloError, match=r"Stale file handle: .*; check the share on this host, then run the same run_id"
+    ):
+        job.work()
+
+
+def test_a_name_that_grows_too_long_fails_its_image_only(tmp_path):
+    name = "n" * 251 + ".png"
+    job = Job(tmp_path, {name: png(PHOTO), "b.png": png(PHOTO)})
+    assert len(job.entries[0].label) == 259
+    assert job.work() == 0
+    assert job.record(name).error == "its results cannot be written: File name too long"
+    assert job.record(name).detections == ()
+    assert not job.run_pass.image(name).exists()
+    assert found(job.record("b.png")) == PHOTO_FOUND
+    assert job.report.failed == 1
+
+
+def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(tmp_path, monkeypatch, capfd):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(4)})
+    find = pipeline.find
+
+    def stopped(item, detector):
+        if item.entry.path == "1.png":
+            os.kill(os.getpid(), signal.SIGTERM)
+        find(item, detector)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(pipeline, "find", stopped)
+    assert job.work() == 143
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert found(job.record("1.png")) == PHOTO_FOUND
+    assert (job.progress.done, job.progress.total) == (2, 4)
+    assert "stopped by SIGTERM after 2 of 4 images" in capfd.readouterr().err
+    assert not job.run_pass.job("s001", "c00000").exists()
+    # It was no crash.
+    assert not (job.run_pass.root / "inflight" / "s001-c00000").exists()
+    monkeypatch.setattr(pipeline, "find", find)
+    assert job.work() == 0
+    assert job.report.images == 4
+
+
+CRASH = """
+import os, sys
+from yolo.cli import detect
+from yolo.detector import pipeline
+step = getattr(pipeline, os.environ["STEP"])
+def crash(item, *rest):
+    if item.entry.path == "1.png" and item.record.error is None:
+        os._exit(11)
+    return step(item, *rest)
+setattr(pipeline, os.environ["STEP"], crash)
+sys.exit(detect.main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("step", ["read", "find", "finish"])
+def test_an_image_that_kills_the_process_twice_is_given_up_and_the_others_are_done(tmp_path, step):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(3)})
+    environment = os.environ | {"PYTHONPATH": str(Path(job_module.__file__).parents[2]), "STEP": step}
+    codes = [
+        subprocess.run([sys.executable, "-c", CRASH, *job.arguments], env=environment, check=False).returncode
+        for _ in range(3)
+    ]
+    assert codes == [11, 11, 0]
+    assert job.record("1.png").error.startswith("crashed the detector 2 times: the process died while this file was in")
+    assert found(job.record("0.png")) == found(job.record("2.png")) == PHOTO_FOUND
+    assert job.report.failed == 1
+    assert not (job.run_pass.root / "inflight" / "s001-c00000").exists()
+
+
+def test_a_copy_that_is_not_the_file_that_was_listed_is_named(tmp_path):
+    job = Job(tmp_path, dict.fromkeys(("a.png", "b.png", "c.png"), png(PHOTO)))
+    job.entries[0] = replace(job.entries[0], content="0f" * 16)
+    job.entries[1] = replace(job.entries[1], content=contents.digest(png(PHOTO)))
+    job.write_chunk()
+    assert job.work() == 0
+    assert job.record("a.png").error.startswith("changed: the copy on the share is not the file that was listed")
+    assert [job.record(name).error for name in ("b.png", "c.png")] == [None, None]
+    # Also where the manifest does not know it, for the next time.
+    assert {job.record(name).content for name in ("b.png", "c.png")} == {contents.digest(png(PHOTO))}
+
+
+def test_the_engine_gets_the_slots_threads(tmp_path, monkeypatch):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    (tmp_path / "ad").write_text(AD)
+    monkeypatch.setenv("_CONDOR_MACHINE_AD", str(tmp_path / "ad"))
+    given = []
+    load = job_module.load_engine
+    monkeypatch.setattr(job_module, "load_engine", lambda *a, **k: given.append(k["threads"]) or load(*a, **k))
+    assert job.work() == 0
+    assert given == [3]
+    assert cv2.getNumThreads() == 3
+    record, report = job.record("a.png"), job.report
+    assert (record.host, record.slot) == (report.host, report.slot) == ("execute1.example.org", "slot1_2")
+    assert (report.cpus, report.threads) == (3, 3)
+    assert detect.main([*job.arguments, "--threads", "1"]) == 0
+    assert given == [3, 1]
+
+
+def test_a_chunk_that_is_missing_or_damaged(tmp_path):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    path = job.run_pass.chunk("s001", "c00000")
+    path.write_text('{"index": 0')
+    with pytest.raises(YoloError, match=r"the chunk is damaged: .*c00000\.jsonl"):
+        job.work()
+    path.unlink()
+    with pytest.raises(YoloError, match=r"no such chunk: .*; plan the run again"):
+        job.work()
+
+
+def test_a_model_that_is_missing_says_what_to_do(tmp_path):
+    job = Job(tmp_path, {"a.png": png(PHOTO)})
+    (job.model / "model.json").unlink()
+    with pytest.raises(
+        YoloError, match=r"no prepared model: .*; run the same run_id again: the model is then prepared again"
+    ):
+        job.work()
+
+
+def test_a_job_starts_without_torch_and_ultralytics(tmp_path):
+    names = ["torch", "ultralytics", "yaml", "yolo.model.prepare", "yolo.model.selector", "yolo.cli.main"]
+    code = f"import sys, yolo.detector.job; print(sorted(set({names}) & set(sys.modules)))"
+    environment = {"PYTHONPATH": str(Path(job_module.__file__).parents[2]), "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_output_is_what_it_is_made_of():
+    entry = Entry(0, "k", "a", "a.txt", 1, 1)
+    record = Record("k", "a", 1, 1, "d")
+    assert Output(entry, record) == Output(entry, record, None, None)
