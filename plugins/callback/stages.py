@@ -8,6 +8,7 @@ What roles may use:
 - The message of an `ansible.builtin.debug` task and the `success_msg` of an `assert` are printed as they are, once,
   without host and task. With the variable `print_last: true` of that task the message is printed when the playbook has
   ended, after the recap, or just before a failure.
+- Warnings are printed. What modules call deprecated is printed with `-v` only: users can't act on it.
 - A failure is printed once. One inside a `block` with a `rescue` is printed only if the `rescue` ends with another one
   that does not repeat it.
 
@@ -292,7 +293,9 @@ class Stages(CallbackBase):
         self._say(f"ERROR{where}: {text}", C.COLOR_ERROR, self.get_option("display_failed_stderr"))
 
     def _warn(self, result: Any) -> None:
-        if self._width and (result.result.get("warnings") or result.result.get("deprecations")):
+        # What a module calls deprecated is for those who change the roles: -v prints it, and molecule.
+        result.result.pop("deprecations", None)
+        if self._width and result.result.get("warnings"):
             self._display.display(_ERASE, newline=False, screen_only=True)
             sys.stdout.flush()
         self._handle_warnings(result.result)

@@ -29,6 +29,8 @@ class ActionModule(ActionBase):
                 Display().display(f"\\r\\x1b[K{text} {width}\\r", newline=False)
             else:
                 Display().display(text)
+        Display().warning("careful")
+        Display().deprecated("old", version="99.1")
         return super().run(tmp, task_vars)
 """
 
@@ -129,6 +131,8 @@ def test_a_playbook_prints_its_messages_its_stages_and_a_recap(tmp_path):
     # A run without a terminal inside one that has it.
     code, said = run(argv, TERMINAL_WIDTH="80")
     assert code == 0
+    assert said.count("[WARNING]: careful\n") == 1
+    said = said.replace("[WARNING]: careful\n", "")
     assert said.splitlines() == [
         *["about to start", "with 3 images", "first", "second", "one of two", "two of two"],
         *["TIME Stage 1", "TIME Stage 2", *(["TIME Stage 3"] if "TIME Stage 3" in said else []), "it works"],
@@ -218,5 +222,5 @@ def test_a_worker_rewrites_a_line_of_the_terminal(tmp_path):
     assert f"{ERASE}after\r\n" in text
     # What is left on the screen: a line is what was written since it was last erased.
     left = [line.rpartition(ERASE)[2].strip("\r") for line in text.split("\r\n")]
-    assert left[0] == "after"
+    assert left[:2] == ["[WARNING]: careful", "after"]
     assert left[-2].startswith("localhost : ok=2")
