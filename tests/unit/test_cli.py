@@ -103,6 +103,9 @@ def test_a_request_names_all_that_later_commands_need(tmp_path, photos):
     assert found["changed"] is False
     kept = json.loads(Path(found["file"]).read_text())
     assert kept["source"]["stamp"] == manifest.stamp(found["source"]["manifest"])
+    assert str(tmp_path / "cache") not in Path(found["file"]).read_text()
+    _, said, _ = ask(tmp_path, here=str(tmp_path), inputs={"images": "my photos", "classes": "cat,0", "run_id": "r"})
+    assert json.loads(Path(said[-1]["result"]["file"]).read_text()) == kept
     assert found["lines"][1].endswith("; 1 file that can't be images; 1 hidden file or folder left out")
 
 

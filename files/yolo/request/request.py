@@ -27,6 +27,7 @@ DEFAULT_CONF = 0.25
 """Confidence below which detections are left out where neither the user nor the weights say one."""
 
 _MIB = 1 << 20
+_OF_CONTROL_NODE = ("root", "manifest", "files_from", "doubtful", "doubtful_from", "index")
 
 
 def resolve(
@@ -99,8 +100,16 @@ def resolve(
     }
     request["lines"] = describe(request)
     file = Path(source["manifest"]).with_name("request.json")
-    fsio.write_json(file, request, indent=1)
+    fsio.write_json(file, for_the_share(request), indent=1)
     return request | {"file": str(file)}
+
+
+def for_the_share(request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a request without what is only of use on the control node: the same run has the same file again."""
+    source = {name: value for name, value in request["source"].items() if name not in _OF_CONTROL_NODE}
+    found = {name: value for name, value in request["weights"].items() if name != "path"}
+    kept = {name: value for name, value in request.items() if name not in ("known", "results", "results_to", "lines")}
+    return kept | {"source": source, "weights": found}
 
 
 def describe(request: Mapping[str, Any]) -> list[str]:
