@@ -24,7 +24,7 @@ def run(tmp_path):
     put_job(run.get_pass("parallel"), chunk="c00000", start=2000, end=2012.5)
     put_job(run.get_pass("parallel"), chunk="c00001", start=2001, end=2011, host="execute2")
     for name in ("single", "parallel"):
-        merge.collect(run, name)
+        merge.merge(run, name)
     return run
 
 
@@ -67,7 +67,7 @@ def test_no_result_is_never_equal():
     assert compare.difference(RECORD, None) == ("no result", True, False)
 
 
-def test_equal_legs(run):
+def test_equal_passes(run):
     found = compare.compare(run)
     assert found["identical"] is True
     assert found["differences"] == []
@@ -90,7 +90,7 @@ def test_no_slots_are_refused(run):
         compare.compare(run, 0)
 
 
-def test_legs_that_differ_show_where(run):
+def test_passes_that_differ_show_where(run):
     item = next(manifest.read(run.manifest))
     put_record(run.get_pass("parallel"), item, detections=())
     found = compare.compare(run)
@@ -114,28 +114,28 @@ def test_at_most_twenty_differences_are_shown(tmp_path):
     assert (found.count, len(found.examples)) == (30, 20)
 
 
-def test_a_leg_that_only_did_the_rest_is_not_comparable(run):
+def test_a_pass_that_only_did_the_rest_is_not_comparable(run):
     item = next(manifest.read(run.manifest))
     put_record(run.get_pass("parallel"), item, job="s002-c00000")
     put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     found = compare.compare(run)
     assert found["comparable"] is False
     assert found["identical"] is True
 
 
-def test_legs_without_times_have_no_speed_up(tmp_path):
+def test_passes_without_times_have_no_speed_up(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     for name in ("single", "parallel"):
-        merge.collect(run, name)
+        merge.merge(run, name)
     found = compare.compare(run)
     assert (found["speed_up"], found["efficiency"], found["identical"]) == (None, None, False)
 
 
-def test_a_leg_that_was_not_collected_is_named(tmp_path):
+def test_a_pass_that_was_not_merged_is_named(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
-    merge.collect(run, "single")
-    with pytest.raises(YoloError, match="the parallel pass was not collected"):
+    merge.merge(run, "single")
+    with pytest.raises(YoloError, match="the parallel pass was not merged"):
         compare.compare(run)
 
 
@@ -145,7 +145,7 @@ def test_damaged_figures_are_named(run):
         compare.compare(run)
 
 
-def test_hosts_of_one_processor_are_set_against_the_single_leg(run):
+def test_hosts_of_one_processor_are_set_against_the_single_pass(run):
     host = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["host"]
     assert host["basis"] == "single pass"
     assert host["hosts"] == 2
@@ -157,11 +157,11 @@ def test_a_host_of_the_pool_that_did_nothing_counts(run):
     assert (host["hosts"], host["efficiency"]) == (4, 0.4)
 
 
-def test_hosts_of_more_processors_are_measured_in_the_parallel_leg(run):
+def test_hosts_of_more_processors_are_measured_in_the_parallel_pass(run):
     run_pass = run.get_pass("parallel")
     put_job(run_pass, chunk="c00002", slot="slot1_2", start=2000, end=2010)
     put_job(run_pass, chunk="c00003", slot="slot1_2", start=2000, end=2012.5, host="execute2")
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     host = compare.compare(run, slots=4, cpus={"execute1": 2, "execute2": 2})["host"]
     assert host["basis"] == "parallel pass"
     assert [(row["slots"], row["used_cpus"], row["images"], row["seconds"]) for row in host["by_host"]] == [
@@ -182,7 +182,7 @@ def test_no_figure_is_invented_for_a_whole_host(run, cpus, why):
     assert why in host["why"]
 
 
-def test_what_is_predicted_follows_from_the_two_legs(run):
+def test_what_is_predicted_follows_from_the_two_passes(run):
     found = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["amdahl"]
     assert found["points"] == [{"slots": 1, "speed_up": 1.0}, {"slots": 2, "speed_up": 1.6}]
     assert found["serial_fraction"] == 0.25
@@ -193,18 +193,18 @@ def test_what_is_predicted_follows_from_the_two_legs(run):
 
 
 def test_fixed_costs_are_in_the_prediction(run):
-    merge.collect(run, "parallel", submitted=1990, stage_seconds=20)
+    merge.merge(run, "parallel", submitted=1990, stage_seconds=20)
     found = compare.compare(run, slots=2)["amdahl"]
     fixed = found["fixed_seconds"]
     assert (fixed["stage"], fixed["submit_to_start"]) == (20, 10)
-    assert fixed["sum"] == pytest.approx(30 + fixed["collect"])
+    assert fixed["sum"] == pytest.approx(30 + fixed["merge"])
     # Four images in 8.75 s of work.
     assert found["predictions"][0]["whole_run_images_per_second"] == pytest.approx(4 / (fixed["sum"] + 8.75), abs=1e-3)
 
 
-def test_nothing_is_predicted_from_legs_that_do_not_compare(run):
+def test_nothing_is_predicted_from_passes_that_do_not_compare(run):
     put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     found = compare.compare(run)["amdahl"]
     assert (found["predictions"], found["why"]) == ([], "the passes did not do the same images")
 

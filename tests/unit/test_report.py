@@ -83,7 +83,7 @@ def hostile_run(root: Path) -> Path:
             cpu_model=name,
             versions={name: name},
         )
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     metrics = fsio.read_json(run.get_pass("parallel").metrics_json)
     metrics["run_id"] = HOSTILE[1]
     metrics["failures"] = [{"path": name, "status": "failed", "reason": name} for name in HOSTILE]
@@ -174,7 +174,7 @@ def test_all_that_was_asked_for_is_there(content, results):
         "What is not known",
     ):
         assert wanted in shown
-    for stage in ("stage", "queue", "start", "read", "infer", "draw", "write", "idle", "collect"):
+    for stage in ("stage", "queue", "start", "read", "infer", "draw", "write", "idle", "merge"):
         assert f"{stage} (" in shown
     for mark in ("p50", "p90", "p95", "p99", "max"):
         assert report.number(metrics["latency_ms"]["total"][mark]) in shown
@@ -254,7 +254,7 @@ def test_why_there_is_no_figure_is_said(results):
 
 def test_a_run_in_which_nothing_worked_has_a_report(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg", "b.txt"], skipped=("b.txt",))
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     assert report.report(pull(run, tmp_path / "results")) is True
     shown = "".join(Page((tmp_path / "results/report.html").read_text(encoding="utf-8")).text)
     assert "0 of 2" in shown

@@ -16,7 +16,7 @@ def results(tmp_path, names=("a.jpg",), classes=None, **record):
     run, entries = make_run(tmp_path, list(names), names=classes)
     for item in entries:
         put_record(run.get_pass("parallel"), item, **record)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     return pull(run, tmp_path / "results")
 
 

@@ -21,6 +21,7 @@ from ..share.zip_format import TIMESTAMP_FIELD
 NAME = "results.zip"
 """Name of the zip in the results folder."""
 
+
 _PACKED_ALREADY = (".jpg", ".jpeg", ".png", ".webp")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _ZIP_LAST_YEAR = 2107

@@ -10,13 +10,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from . import amdahl
 from ..share import fsio, manifest
 from ..share.errors import YoloError, run_cli
 from ..share.journal import read_records
 from ..share.layout import Pass, Run
-from ..share.settings import run_at
 from ..share.records import Detection, Record
+from ..share.settings import run_at
+from . import amdahl
 
 SHOWN = 20
 """Differences that are shown."""
@@ -100,15 +100,15 @@ def _read_metrics(run_pass: Pass) -> dict[str, Any]:
         metrics["counts"]["images"], metrics["times"]["wall_seconds"], metrics["slots"]
     except FileNotFoundError:
         raise YoloError(
-            f"the {run_pass.root.name} pass was not collected",
-            run_pass.metrics_json,
+            f"the {run_pass.root.name} pass was not merged",
+            f"run {run_pass.root.parent.name}",
             remedy="run with mode=compare, which does both passes",
         ) from None
     except (ValueError, KeyError, TypeError) as error:
         raise YoloError(
             f"the {run_pass.root.name} pass's figures are damaged ({error})",
-            run_pass.metrics_json,
-            remedy="run yolo.results.merge on it again",
+            f"run {run_pass.root.parent.name}",
+            remedy="run the same run_id again, which merges it anew",
         ) from None
     return dict(metrics)
 
@@ -126,7 +126,7 @@ def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
         "submit_to_end_seconds": times["submit_to_end_seconds"],
         "seconds": times["seconds"],
         "stage_seconds": times.get("stage_seconds"),
-        "collect_seconds": times.get("collect_seconds"),
+        "merge_seconds": times.get("merge_seconds"),
         "cost": metrics.get("cost"),
         "slots": len(metrics["slots"]),
         "threads": metrics["threads"],
@@ -242,7 +242,7 @@ def predict(
     fixed = {
         "stage": figures["stage_seconds"],
         "submit_to_start": figures["submit_to_start_seconds"],
-        "collect": figures["collect_seconds"],
+        "merge": figures["merge_seconds"],
     }
     seconds = sum(value for value in fixed.values() if value is not None)
     return {
@@ -280,7 +280,7 @@ def compare(run: Run, slots: int | None = None, cpus: Mapping[str, int] | None =
     """Compare the two passes of a run and write ``compare.json``.
 
     Args:
-        run: The run; both passes must have been collected.
+        run: The run; both passes must have been merged.
         slots: Slots of the pool; by default those that worked in the parallel pass.
         cpus: Processors of the execute hosts by name, where they are known.
 
@@ -290,7 +290,7 @@ def compare(run: Run, slots: int | None = None, cpus: Mapping[str, int] | None =
         :func:`predict`), ``identical``, ``differences``.
 
     Raises:
-        YoloError: A pass was not collected, or ``slots`` is below 1.
+        YoloError: A pass was not merged, or ``slots`` is below 1.
         OSError: A file can't be read or written.
     """
     if slots is not None and slots < 1:

@@ -42,9 +42,9 @@ COLOURS = {
     "write": "#cc79a7",
     "work": "#0072b2",
     "idle": "#e5e5e5",
-    "collect": "#d55e00",
+    "merge": "#d55e00",
 }
-HATCHES = {"queue": "||", "start": "//", "read": "\\\\", "draw": "xx", "write": "++", "collect": "--"}
+HATCHES = {"queue": "||", "start": "//", "read": "\\\\", "draw": "xx", "write": "++", "merge": "--"}
 MEASURED, PREDICTED = "#0072b2", "#d55e00"
 
 _STYLE = {

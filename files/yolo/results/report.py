@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from ..share import fsio
-from . import plots
 from ..share.errors import YoloError, one_line, run_cli
 from ..share.layout import Pass
 from ..share.records import STAGES
+from . import plots
 
 NAME = "report.html"
 """Name of the report in the results folder."""
@@ -203,7 +203,7 @@ def where_time_went(metrics: Mapping[str, Any]) -> str:
         "stage": times.get("stage_seconds"),
         "queue": times["submit_to_start_seconds"],
         "work": times["wall_seconds"],
-        "collect": times.get("collect_seconds"),
+        "merge": times.get("merge_seconds"),
     }
     slots = {**times["seconds"], "idle": times.get("idle_seconds")}
     out = ['<div class="plots">']
@@ -462,7 +462,7 @@ def not_known(metrics: Mapping[str, Any], compared: Mapping[str, Any]) -> list[s
         out.append(f"{counts['missing']:,} images have neither a result nor a reason: the run is not complete.")
     if counts["resumed"]:
         out.append(
-            f"{counts['resumed']:,} images were done by earlier submissiones: times, slots and images/s are of the newest "
+            f"{counts['resumed']:,} images were done by earlier submissions: times, slots and images/s are of the newest "
             "pass only, detections and times of single images are of all."
         )
     if times["submit_to_start_seconds"] is None and metrics["jobs"]:
