@@ -1,10 +1,8 @@
-import argparse
-import json
 from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_record
-from yolo.results import compare, merge
+from yolo.results import compare, differences, merge
 from yolo.share import fsio, manifest
 from yolo.share.errors import YoloError
 from yolo.share.records import Detection, Record
@@ -47,24 +45,24 @@ def run(tmp_path):
 )
 def test_the_smallest_difference_is_seen_from_both_sides(change, what):
     other = replace(RECORD, **change)
-    assert compare.difference(RECORD, other)[0] == what
-    assert compare.difference(other, RECORD)[0] == what
+    assert differences.difference(RECORD, other)[0] == what
+    assert differences.difference(other, RECORD)[0] == what
 
 
 def test_where_and_how_fast_an_image_was_done_does_not_count():
     other = replace(RECORD, host="h", slot="s", job="j", times={"read_ms": 9.0})
-    assert compare.difference(RECORD, other) is None
+    assert differences.difference(RECORD, other) is None
 
 
 def test_two_failures_are_equal_whatever_their_words():
     first = replace(RECORD, error="truncated", detections=())
     second = replace(RECORD, error="truncated at byte 5", detections=())
-    assert compare.difference(first, second) is None
+    assert differences.difference(first, second) is None
 
 
 def test_no_result_is_never_equal():
-    assert compare.difference(None, None)[0] == "no result"
-    assert compare.difference(RECORD, None) == ("no result", True, False)
+    assert differences.difference(None, None)[0] == "no result"
+    assert differences.difference(RECORD, None) == ("no result", True, False)
 
 
 def test_equal_passes(run):
@@ -80,9 +78,8 @@ def test_equal_passes(run):
     assert fsio.read_json(run.compare) == found
 
 
-def test_the_number_of_slots_may_be_given(run, capsys):
-    compare.main(["--run-dir", str(run.root), "--slots", "4"])
-    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.4
+def test_the_number_of_slots_may_be_given(run):
+    assert compare.compare(run, 4)["efficiency"] == 0.4
 
 
 def test_no_slots_are_refused(run):
@@ -110,7 +107,7 @@ def test_at_most_twenty_differences_are_shown(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(30)])
     for item in entries:
         put_record(run.get_pass("single"), item)
-    found = compare.find_differences(run, run.get_pass("single"), run.get_pass("parallel"))
+    found = differences.find_differences(run, run.get_pass("single"), run.get_pass("parallel"))
     assert (found.count, len(found.examples)) == (30, 20)
 
 
@@ -207,9 +204,3 @@ def test_nothing_is_predicted_from_passes_that_do_not_compare(run):
     merge.merge(run, "parallel")
     found = compare.compare(run)["amdahl"]
     assert (found["predictions"], found["why"]) == ([], "the passes did not do the same images")
-
-
-@pytest.mark.parametrize("text", ["execute1", "=2", "execute1=0", "execute1=two", "execute1=²"])
-def test_processors_that_cannot_be_read(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=PROCESSORS"):
-        compare.parse_cpus(text)

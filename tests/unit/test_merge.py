@@ -1,6 +1,4 @@
 import csv
-import json
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -25,17 +23,13 @@ def results(run, pass_name="parallel", submitted=None):
     return summary, metrics, predictions, table
 
 
-def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
+def test_an_image_without_a_record_is_missing_and_says_so(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg", "b\n.jpg", "c.txt"], skipped=("c.txt",))
     put_record(run.get_pass("parallel"), entries[0])
-    code = merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
-    captured = capsys.readouterr()
-    assert code == 3
-    assert json.loads(captured.out)["missing"] == 1
-    assert json.loads(captured.out)["missing_paths"] == ["b\\n.jpg"]
-    assert captured.err == (
-        "error: 1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is "
-        "missing or failed is done\n"
+    merged = merge.merge(run, "parallel")
+    assert merged.counts["missing"] == 1
+    assert str(merged.missing_error()) == (
+        "1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is missing or failed is done"
     )
     metrics = fsio.read_json(run.get_pass("parallel").metrics_json)
     assert metrics["missing"] == ["b\n.jpg"]
@@ -270,23 +264,19 @@ def test_how_long_images_took(tmp_path):
     }  # fmt: skip
 
 
-def test_what_a_pass_cost(tmp_path, capsys):
+def test_what_a_pass_cost(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
     run_pass = run.get_pass("parallel")
     for item in entries:
         put_record(run_pass, item)
     put_job(run_pass, start=1000, end=1030)
-    prices = '{"source": "price_per_hour", "per_hour": 1.2}'
-    arguments = ["--run-dir", str(run.root), "--pass", "parallel", "--submitted", "995", "--stage-seconds", "5"]
-    assert merge.main([*arguments, "--prices", prices]) == 0
+    merge.merge(run, "parallel", 995, 5, {"source": "price_per_hour", "per_hour": 1.2})
     metrics = fsio.read_json(run_pass.metrics_json)
     seconds = 5 + 35 + metrics["times"]["merge_seconds"]
     assert metrics["cost"]["seconds"] == pytest.approx(seconds)
     assert metrics["cost"]["dollars_per_1000_images"] == pytest.approx(1.2 * seconds / 3600 / 4 * 1000, abs=1e-6)
-    assert merge.main(arguments) == 0
+    merge.merge(run, "parallel", 995, 5)
     assert fsio.read_json(run_pass.metrics_json)["cost"] is None
-    with pytest.raises(YoloError, match="prices can't be read"):
-        merge.main([*arguments, "--prices", '{"per_hour": "cheap"}'])
 
 
 def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
@@ -486,6 +476,7 @@ def test_what_a_run_of_before_left_is_looked_through(tmp_path):
     put_record(run_pass, entries[0])
     put_outputs(run_pass, [*entries, entry(7, "old.jpg")])
     merge.merge(run, "parallel")
+    assert not outputs.is_stale(run_pass, fsio.read_json(run.settings))
     assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
 
 
@@ -505,22 +496,17 @@ def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
         merge.merge(run, "parallel")
 
 
-def test_a_pass_that_is_complete_ends_with_0(tmp_path, capsys):
+def test_a_pass_that_is_complete_is_no_error(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
     put_record(run.get_pass("single"), entries[0])
     put_record(run.get_pass("single"), entries[1], error="truncated", detections=())
-    arguments = ["--run-dir", str(run.root), "--pass", "single", "--submitted", "5.5"]
-    assert merge.main(arguments) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["ok"], printed["failed"]) == (1, 1)
-    assert Counter(printed.keys()) == Counter(set(printed))
+    merged = merge.merge(run, "single", 5.5)
+    assert merged.missing_error() is None
+    assert (merged.counts["ok"], merged.counts["failed"]) == (1, 1)
 
 
-def test_what_the_command_prints_can_be_encoded_as_utf8(tmp_path, capsys):
-    run, entries = make_run(tmp_path, [ODD, f"2{ODD}"])
-    put_record(run.get_pass("parallel"), entries[0], error="truncated", detections=())
-    merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
-    printed = json.loads(capsys.readouterr().out)
-    for path in (printed["failures"][0]["path"], *printed["missing_paths"]):
-        assert "\\udce9" in path
-        path.encode()
+def test_what_ends_the_command_can_be_encoded_as_utf8(tmp_path):
+    run, _ = make_run(tmp_path, [ODD, f"2{ODD}"])
+    error = str(merge.merge(run, "parallel").missing_error())
+    assert error.count("\\udce9") == 2
+    error.encode()

@@ -99,7 +99,9 @@ def test_a_name_comes_before_an_index():
 
 @pytest.mark.parametrize("wanted", ["persons", 4, -1, "1.0", ""])
 def test_an_unknown_class_lists_those_that_there_are(wanted):
-    with pytest.raises(YoloError, match=r"classes is '.*'; expected an index from 0 to 3 or a name of the weights: person, traffic"):
+    with pytest.raises(
+        YoloError, match=r"classes is '.*'; expected an index from 0 to 3 or a name of the weights: person, traffic"
+    ):
         INFO.class_ids([0, wanted])
 
 

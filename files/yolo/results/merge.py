@@ -6,8 +6,6 @@ when none is missing is the pass complete; the exit codes of jobs prove nothing.
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,18 +15,15 @@ from typing import Any
 from ..share import fsio, manifest
 from ..share.bounded_map import bounded_map
 from ..share.clocks import align
-from ..share.errors import YoloError, one_line, run_cli
+from ..share.errors import YoloError, one_line
 from ..share.journal import read_records
-from ..share.layout import PASSES, Pass, Run
+from ..share.layout import Pass, Run
 from ..share.records import JobReport
-from ..share.settings import check_manifest, read_digest, read_settings, run_at
+from ..share.settings import check_manifest, read_digest, read_settings
 from ..share.submitted import read_submitted
 from . import classes, coco, cost, metrics, table, times, unfinished
 from .cleanup import remove_stale_outputs
 from .tally import Tally, is_current
-
-EXIT_MISSING = 3
-"""Exit code when images have neither a result nor a named failure."""
 
 SHOWN = 10
 """Failures, and images without a result, that a summary names."""
@@ -186,32 +181,3 @@ def _merge_records(
                 predictions.add(entry, record, image_id)
         predictions.close()
     return tally
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Write a pass's results and print a summary as JSON; exit code 3 if images are missing."""
-    # The pool's; the command that takes this one's place calls it itself.
-    from ..pool import throughput
-
-    parser = argparse.ArgumentParser(prog="yolo.results.merge", description=__doc__)
-    parser.add_argument("--run-dir", type=Path, required=True, help="<share>/runs/<run_id>")
-    parser.add_argument("--pass", dest="pass_name", choices=PASSES, required=True)
-    parser.add_argument("--submitted", type=float, help="when it was submitted, epoch seconds")
-    parser.add_argument("--stage-seconds", type=float, help="how long it took to put the input on the share")
-    parser.add_argument("--prices", default="{}", help="what the hosts cost, as JSON; see yolo.results.cost")
-    parser.add_argument("--unfinished", action="store_true", help="read which jobs did not end well, JSON, from stdin")
-    args = parser.parse_args(argv)
-    prices = cost.parse(args.prices)
-    jobs = unfinished.parse(sys.stdin.read()) if args.unfinished else {}
-    run = run_at(args.run_dir)
-    merged = merge(run, args.pass_name, args.submitted, args.stage_seconds, prices, jobs)
-    throughput.remember(run, merged.settings, merged.jobs)
-    print(fsio.dumps(merged.summary()))
-    if error := merged.missing_error():
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_MISSING
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))
