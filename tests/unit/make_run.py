@@ -140,7 +140,7 @@ def make_compared_run(
             )  # fmt: skip
             free[slot] += 0.12
         prices = {"source": "price_per_hour", "per_hour": 0.35}
-        merge.collect(run, pass_name, submitted, stage_seconds=6.2, prices=prices)
+        merge.merge(run, pass_name, submitted, stage_seconds=6.2, prices=prices)
     compare.compare(run, slots=hosts, cpus={f"execute{i + 1}": 1 for i in range(hosts)})
     return run
 

@@ -153,7 +153,7 @@ def test_pretended_records_are_what_collect_takes_for_done(tmp_path):
     scale_point.make_run(run, 10)
     made = plan.plan_submission(run, scale_point.LEG, slots=2, chunk_size=2)
     scale_point.write_records(run, made.submission, made.chunks)
-    assert merge.collect(run, scale_point.LEG)["ok"] == 10
+    assert merge.merge(run, scale_point.LEG).counts["ok"] == 10
     assert plan.plan_submission(run, scale_point.LEG, slots=2).images == 0
 
 

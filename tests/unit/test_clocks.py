@@ -94,7 +94,7 @@ def test_the_figures_of_a_pass_are_by_the_clock_that_agrees(tmp_path):
     put_record(run_pass, entries[1], job="s001-c00001", host="execute2")
     put_job(run_pass, start=1000.0, end=1008.0, clock_ahead=0.0)
     put_job(run_pass, chunk="c00001", host="execute2", start=4601.0, end=4610.0, clock_ahead=3600.0)
-    merge.collect(run, "parallel", submitted=999.0)
+    merge.merge(run, "parallel", submitted=999.0)
     metrics = fsio.read_json(run_pass.metrics_json)
     times = metrics["times"]
     assert (times["wall_seconds"], times["submit_to_start_seconds"], times["idle_seconds"]) == (10.0, 1.0, 3.0)

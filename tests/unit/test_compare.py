@@ -1,10 +1,8 @@
-import argparse
-import json
 from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_record
-from yolo.results import compare, merge
+from yolo.results import compare, differences, merge
 from yolo.share import fsio, manifest
 from yolo.share.errors import YoloError
 from yolo.share.records import Detection, Record
@@ -24,7 +22,7 @@ def run(tmp_path):
     put_job(run.get_pass("parallel"), chunk="c00000", start=2000, end=2012.5)
     put_job(run.get_pass("parallel"), chunk="c00001", start=2001, end=2011, host="execute2")
     for name in ("single", "parallel"):
-        merge.collect(run, name)
+        merge.merge(run, name)
     return run
 
 
@@ -47,27 +45,27 @@ def run(tmp_path):
 )
 def test_the_smallest_difference_is_seen_from_both_sides(change, what):
     other = replace(RECORD, **change)
-    assert compare.difference(RECORD, other)[0] == what
-    assert compare.difference(other, RECORD)[0] == what
+    assert differences.difference(RECORD, other)[0] == what
+    assert differences.difference(other, RECORD)[0] == what
 
 
 def test_where_and_how_fast_an_image_was_done_does_not_count():
     other = replace(RECORD, host="h", slot="s", job="j", times={"read_ms": 9.0})
-    assert compare.difference(RECORD, other) is None
+    assert differences.difference(RECORD, other) is None
 
 
 def test_two_failures_are_equal_whatever_their_words():
     first = replace(RECORD, error="truncated", detections=())
     second = replace(RECORD, error="truncated at byte 5", detections=())
-    assert compare.difference(first, second) is None
+    assert differences.difference(first, second) is None
 
 
 def test_no_result_is_never_equal():
-    assert compare.difference(None, None)[0] == "no result"
-    assert compare.difference(RECORD, None) == ("no result", True, False)
+    assert differences.difference(None, None)[0] == "no result"
+    assert differences.difference(RECORD, None) == ("no result", True, False)
 
 
-def test_equal_legs(run):
+def test_equal_passes(run):
     found = compare.compare(run)
     assert found["identical"] is True
     assert found["differences"] == []
@@ -80,9 +78,8 @@ def test_equal_legs(run):
     assert fsio.read_json(run.compare) == found
 
 
-def test_the_number_of_slots_may_be_given(run, capsys):
-    compare.main(["--run-dir", str(run.root), "--slots", "4"])
-    assert json.loads(capsys.readouterr().out)["efficiency"] == 0.4
+def test_the_number_of_slots_may_be_given(run):
+    assert compare.compare(run, 4)["efficiency"] == 0.4
 
 
 def test_no_slots_are_refused(run):
@@ -90,7 +87,7 @@ def test_no_slots_are_refused(run):
         compare.compare(run, 0)
 
 
-def test_legs_that_differ_show_where(run):
+def test_passes_that_differ_show_where(run):
     item = next(manifest.read(run.manifest))
     put_record(run.get_pass("parallel"), item, detections=())
     found = compare.compare(run)
@@ -110,32 +107,32 @@ def test_at_most_twenty_differences_are_shown(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(30)])
     for item in entries:
         put_record(run.get_pass("single"), item)
-    found = compare.find_differences(run, run.get_pass("single"), run.get_pass("parallel"))
+    found = differences.find_differences(run, run.get_pass("single"), run.get_pass("parallel"))
     assert (found.count, len(found.examples)) == (30, 20)
 
 
-def test_a_leg_that_only_did_the_rest_is_not_comparable(run):
+def test_a_pass_that_only_did_the_rest_is_not_comparable(run):
     item = next(manifest.read(run.manifest))
     put_record(run.get_pass("parallel"), item, job="s002-c00000")
     put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     found = compare.compare(run)
     assert found["comparable"] is False
     assert found["identical"] is True
 
 
-def test_legs_without_times_have_no_speed_up(tmp_path):
+def test_passes_without_times_have_no_speed_up(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     for name in ("single", "parallel"):
-        merge.collect(run, name)
+        merge.merge(run, name)
     found = compare.compare(run)
     assert (found["speed_up"], found["efficiency"], found["identical"]) == (None, None, False)
 
 
-def test_a_leg_that_was_not_collected_is_named(tmp_path):
+def test_a_pass_that_was_not_merged_is_named(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
-    merge.collect(run, "single")
-    with pytest.raises(YoloError, match="the parallel pass was not collected"):
+    merge.merge(run, "single")
+    with pytest.raises(YoloError, match="the parallel pass was not merged"):
         compare.compare(run)
 
 
@@ -145,7 +142,7 @@ def test_damaged_figures_are_named(run):
         compare.compare(run)
 
 
-def test_hosts_of_one_processor_are_set_against_the_single_leg(run):
+def test_hosts_of_one_processor_are_set_against_the_single_pass(run):
     host = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["host"]
     assert host["basis"] == "single pass"
     assert host["hosts"] == 2
@@ -157,11 +154,11 @@ def test_a_host_of_the_pool_that_did_nothing_counts(run):
     assert (host["hosts"], host["efficiency"]) == (4, 0.4)
 
 
-def test_hosts_of_more_processors_are_measured_in_the_parallel_leg(run):
+def test_hosts_of_more_processors_are_measured_in_the_parallel_pass(run):
     run_pass = run.get_pass("parallel")
     put_job(run_pass, chunk="c00002", slot="slot1_2", start=2000, end=2010)
     put_job(run_pass, chunk="c00003", slot="slot1_2", start=2000, end=2012.5, host="execute2")
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     host = compare.compare(run, slots=4, cpus={"execute1": 2, "execute2": 2})["host"]
     assert host["basis"] == "parallel pass"
     assert [(row["slots"], row["used_cpus"], row["images"], row["seconds"]) for row in host["by_host"]] == [
@@ -182,7 +179,7 @@ def test_no_figure_is_invented_for_a_whole_host(run, cpus, why):
     assert why in host["why"]
 
 
-def test_what_is_predicted_follows_from_the_two_legs(run):
+def test_what_is_predicted_follows_from_the_two_passes(run):
     found = compare.compare(run, slots=2, cpus={"execute1": 1, "execute2": 1})["amdahl"]
     assert found["points"] == [{"slots": 1, "speed_up": 1.0}, {"slots": 2, "speed_up": 1.6}]
     assert found["serial_fraction"] == 0.25
@@ -193,23 +190,17 @@ def test_what_is_predicted_follows_from_the_two_legs(run):
 
 
 def test_fixed_costs_are_in_the_prediction(run):
-    merge.collect(run, "parallel", submitted=1990, stage_seconds=20)
+    merge.merge(run, "parallel", submitted=1990, stage_seconds=20)
     found = compare.compare(run, slots=2)["amdahl"]
     fixed = found["fixed_seconds"]
     assert (fixed["stage"], fixed["submit_to_start"]) == (20, 10)
-    assert fixed["sum"] == pytest.approx(30 + fixed["collect"])
+    assert fixed["sum"] == pytest.approx(30 + fixed["merge"])
     # Four images in 8.75 s of work.
     assert found["predictions"][0]["whole_run_images_per_second"] == pytest.approx(4 / (fixed["sum"] + 8.75), abs=1e-3)
 
 
-def test_nothing_is_predicted_from_legs_that_do_not_compare(run):
+def test_nothing_is_predicted_from_passes_that_do_not_compare(run):
     put_job(run.get_pass("parallel"), "s002", start=3000, end=3001)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     found = compare.compare(run)["amdahl"]
     assert (found["predictions"], found["why"]) == ([], "the passes did not do the same images")
-
-
-@pytest.mark.parametrize("text", ["execute1", "=2", "execute1=0", "execute1=two", "execute1=²"])
-def test_processors_that_cannot_be_read(text):
-    with pytest.raises(argparse.ArgumentTypeError, match="expected NAME=PROCESSORS"):
-        compare.parse_cpus(text)

@@ -16,7 +16,7 @@ from yolo.share import fsio, manifest
 from yolo.share.done import Done
 from yolo.share.errors import YoloError
 from yolo.share.records import fingerprint
-from yolo.share.settings import read_settings, run_at
+from yolo.share.settings import run_at
 
 
 def paths(count):
@@ -148,8 +148,8 @@ def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
     run, _ = make_run(tmp_path, paths(200))
     assert plan.plan_submission(run, "parallel", slots=2, dry_run=True).throughput == DEFAULT
     put_job(run.get_pass("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})
-    merge.collect(run, "single")
-    history.remember(run, read_settings(run), merge.newest_jobs(run.get_pass("single")))
+    merged = merge.merge(run, "single")
+    history.remember(run, merged.settings, merged.jobs)
     made = plan.plan_submission(run, "parallel", slots=2)
     assert made.throughput == Throughput(2.0, 1.0, 100, "r1")
     assert [len(chunk) for chunk in planned(run.get_pass("parallel"), made.submission)] == plan.chunk_sizes(

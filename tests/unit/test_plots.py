@@ -2,7 +2,7 @@ import re
 from xml.etree import ElementTree
 
 import pytest
-from yolo.results import plots
+from yolo.results.report import plots
 
 JOB = {
     "submission": "s001",

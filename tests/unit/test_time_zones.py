@@ -106,7 +106,7 @@ def test_a_zip_of_results_is_the_same_in_every_zone_and_has_the_files_times(zone
     (tmp_path / "metrics.json").write_text("{}")
     changed = timegm((2026, 7, 1, 12, 0, 1))
     os.utime(tmp_path / "metrics.json", (changed, changed))
-    assert archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
     with zipfile.ZipFile(tmp_path / "results.zip") as packed:
         (info,) = packed.infolist()
     assert info.date_time == (2026, 7, 1, 12, 0, 0)
@@ -119,7 +119,7 @@ def test_unpacked_elsewhere_the_files_have_their_times(other_zone, tmp_path):
     folder.mkdir()
     (folder / "metrics.json").write_text("{}")
     os.utime(folder / "metrics.json", (1_800_000_000, 1_800_000_000))
-    archive.bundle(folder)
+    archive.pack(folder)
     subprocess.run(["unzip", "-q", folder / "results.zip", "-d", unpacked], env=other_zone, check=True)
     assert (unpacked / "metrics.json").stat().st_mtime == 1_800_000_000
 

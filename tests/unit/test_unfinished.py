@@ -1,6 +1,4 @@
 import csv
-import io
-import json
 
 import pytest
 from make_run import make_run, put_record
@@ -10,7 +8,7 @@ from yolo.share import fsio
 from yolo.share.errors import YoloError
 
 
-def test_what_a_job_left_undone_is_a_named_failure(tmp_path, capsys, monkeypatch):
+def test_what_a_job_left_undone_is_a_named_failure(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(6)])
     plan.plan_submission(run, "parallel", slots=2, chunk_size=2)
     run_pass = run.get_pass("parallel")
@@ -19,9 +17,9 @@ def test_what_a_job_left_undone_is_a_named_failure(tmp_path, capsys, monkeypatch
         put_record(run_pass, item, job=f"s001-{chunk}")
     reason, failed = "its job was held: someone held it", "its job ended with exit code 2"
     jobs = {"s001-c00001": reason, "s001-c00002": failed, "s001-c00003": failed}
-    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(jobs)))
-    assert merge.main(["--run-dir", str(run.root), "--pass", "parallel", "--unfinished"]) == 0
-    assert json.loads(capsys.readouterr().out)["unfinished"] == 3
+    merged = merge.merge(run, "parallel", unfinished_jobs=jobs)
+    assert merged.missing_error() is None
+    assert merged.unfinished == 3
     metrics = fsio.read_json(run_pass.metrics_json)
     with open(run_pass.metrics_csv, newline="") as file:
         rows = list(csv.DictReader(file))

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from ..pool import throughput
 from ..results import compare, merge
-from ..share.errors import YoloError, one_line
 from ..share.layout import PASSES
 from ..share.request_file import read_request
-from ..share.settings import read_settings, run_at
+from ..share.settings import run_at
 from .messages import read_object, say
 
 
@@ -35,28 +34,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = read_object(args.source) if args.source else {}
     run = run_at(args.run_dir)
     request = read_request(run)
-    merged = merge.collect(
+    merged = merge.merge(
         run,
         args.pass_name,
         stage_seconds=given.get("stage_seconds"),
         prices=request["prices"],
         unfinished_jobs=given.get("unfinished") or {},
     )
-    throughput.remember(run, read_settings(run), merge.newest_jobs(run.get_pass(args.pass_name)))
-    if merged["missing"]:
-        raise YoloError(
-            f"{merged['missing']} of {merged['images']} images have no result",
-            one_line(", ".join(merged["missing_paths"])),
-            remedy="run the same run_id again: only what is missing or failed is done",
-        )
+    throughput.remember(run, merged.settings, merged.jobs)
+    if error := merged.missing_error():
+        raise error
     if request["mode"] == "compare" and args.pass_name == request["passes"][-1]:
         compare.compare(run, given.get("slots") or None, {name: cpus for name, cpus in given.get("machines") or []})
-    left = {"reason": given.get("reason"), "remedy": given.get("remedy")} if merged["unfinished"] else {}
+    left = {"reason": given.get("reason"), "remedy": given.get("remedy")} if merged.unfinished else {}
     say(
         result={
             "pass": args.pass_name,
-            "images": merged["images"],
-            "unfinished": merged["unfinished"],
+            "images": merged.counts["images"],
+            "unfinished": merged.unfinished,
             **left,
             "changed": bool(given.get("worked")),
         }

@@ -1,24 +1,57 @@
-"""Temporary."""
+"""Write the report of a results folder, pack results.zip, and summarise the run.
+
+Runs on the control node, on a folder that was pulled from the share: results/<run_id>.
+"""
+
+from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..results import archive, report, summary
+from ..results import archive, summary
+from ..share.errors import YoloError
 from .messages import say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Temporary."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("folder", type=Path)
+    """Publish a results folder and print the summary."""
+    parser = argparse.ArgumentParser(prog="python -m yolo publish", description=__doc__)
+    parser.add_argument("folder", type=Path, help="results/<run_id>")
+    parser.add_argument("--nothing-done", action="store_true", help="say that nothing was left to do in this run")
+    parser.add_argument("--json", action="store_true", help="print one object, the result: changed, summary (lines)")
     args = parser.parse_args(argv)
-    import contextlib
-    import io
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        report.main(["--results", str(args.folder)])
-    changed = archive.bundle(args.folder)
-    say(result={"changed": changed, "summary": summary.render(args.folder).splitlines()})
+    changed, lines = publish(args.folder, args.nothing_done)
+    if args.json:
+        say(result={"changed": changed, "summary": lines})
+    else:
+        print("\n".join(lines))
     return 0
+
+
+def publish(folder: Path, nothing_done: bool = False) -> tuple[bool, list[str]]:
+    """Write ``report.html`` and ``results.zip`` into a results folder.
+
+    Args:
+        folder: Holds the figures, and images and labels if there are any.
+        nothing_done: Whether nothing was left to do when the run was started again.
+
+    Returns:
+        Whether a file is another one than before, and the summary's lines.
+
+    Raises:
+        YoloError: The folder or its figures are missing or damaged, or a library that the report needs is.
+        OSError: A file can't be read or written, e.g. the disk is full.
+    """
+    folder = Path(os.path.abspath(folder))
+    try:
+        from ..results.report import write
+    except ModuleNotFoundError as error:
+        raise YoloError(
+            "a library that the report needs is not installed", error.name, remedy="use the project's .venv/bin/python"
+        ) from None
+    reported = write.write(folder)
+    # The zip holds the report.
+    packed = archive.pack(folder)
+    return reported or packed, summary.lines(folder, nothing_done)

@@ -7,7 +7,7 @@ serial fraction that a measured speed-up shows.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 HOSTS = (4, 8, 16, 64)
@@ -81,3 +81,61 @@ def predict(
             }
         )
     return rows
+
+
+def fit(figures: Mapping[str, Any], slots: int, hosts: int, speed_up: float | None, comparable: bool) -> dict[str, Any]:
+    """Fit Amdahl's law to the two passes and predict more execute hosts.
+
+    Args:
+        figures: Figures of the parallel pass, as in ``compare.json``.
+        slots: Slots that the speed-up was measured with.
+        hosts: Execute hosts that had them.
+        speed_up: Over one slot.
+        comparable: Whether both passes did as many images.
+
+    Returns:
+        ``points`` (slots and speed-up, measured), ``serial_fraction`` as fitted and ``serial_fraction_used`` within 0
+        to 1, ``fixed_seconds`` and what they are made of, ``predictions``, ``note``; ``why`` if there is none.
+    """
+    if not comparable:
+        return _no_prediction("the passes did not do the same images")
+    if speed_up is None or not hosts:
+        return _no_prediction("a pass has no images/s")
+    serial = serial_fraction([(slots, speed_up)])
+    if serial is None:
+        return _no_prediction("the parallel pass had one slot too")
+    fixed = {
+        "stage": figures["stage_seconds"],
+        "submit_to_start": figures["submit_to_start_seconds"],
+        "merge": figures["merge_seconds"],
+    }
+    seconds = sum(value for value in fixed.values() if value is not None)
+    return {
+        "points": [{"slots": 1, "speed_up": 1.0}, {"slots": slots, "speed_up": round(speed_up, 3)}],
+        "serial_fraction": round(serial, 4),
+        "serial_fraction_used": round(min(max(serial, 0.0), 1.0), 4),
+        "fixed_seconds": {**fixed, "sum": round(seconds, 3)},
+        "slots_per_host": round(slots / hosts, 3),
+        "predictions": predict(
+            serial=serial,
+            slot_rate=figures["images_per_second"] / speed_up,
+            slots_per_host=slots / hosts,
+            images=figures["processed"],
+            fixed_seconds=seconds,
+        ),
+        "note": (
+            "Predictions, not measurements: two points determine the fit, each measured once, and what grows with the "
+            "number of hosts (network, NFS, scheduling) is known to it only as far as these two show."
+            + (
+                " More slots were faster than in proportion, which is noise or cache: no serial part is assumed, and "
+                "the prediction is an upper bound."
+                if serial < 0
+                else ""
+            )
+        ),
+        "why": None,
+    }
+
+
+def _no_prediction(why: str) -> dict[str, Any]:
+    return {"points": [], "serial_fraction": None, "predictions": [], "why": why}

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import stat
 import struct
-import sys
 import time
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..share import fsio
-from ..share.errors import YoloError, run_cli
+from ..share.errors import YoloError
 from ..share.manifest import decode, encode
 from ..share.zip_format import TIMESTAMP_FIELD
 
 NAME = "results.zip"
 """Name of the zip in the results folder."""
+
 
 _PACKED_ALREADY = (".jpg", ".jpeg", ".png", ".webp")
 _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -95,7 +94,7 @@ def _mark(info: zipfile.ZipInfo) -> tuple[object, ...]:
     return info.filename, info.file_size, *minutes, seconds // 2
 
 
-def bundle(folder: Path) -> bool:
+def pack(folder: Path) -> bool:
     """Pack ``folder``, unless its zip is of the same files already, and tell whether it was packed.
 
     Photos are stored as they are, since they are packed already; the rest is deflated.
@@ -146,18 +145,3 @@ def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
     info.external_attr = (stat.S_IFREG | 0o644) << 16
     info.file_size = status.st_size  # tells zipfile when it needs the 64-bit form
     return info
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Pack a results folder and print as JSON what was made."""
-    parser = argparse.ArgumentParser(prog="yolo.results.archive", description=__doc__)
-    parser.add_argument("folder", type=Path, help="results/<run_id>")
-    args = parser.parse_args(argv)
-    changed = bundle(args.folder)
-    out = Path(os.path.abspath(args.folder / NAME))
-    print(fsio.dumps({"zip": str(out), "bytes": out.stat().st_size, "changed": changed}))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_cli(main))

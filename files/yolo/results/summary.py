@@ -1,106 +1,146 @@
 """What a run came to, in a few lines for the terminal, from the figures in its results folder.
 
-Runs on the control node. Names of files may hold anything: each is shown in one line, with what can't be printed
-escaped.
+Eight lines at most, and fifteen where something failed or was skipped. Names of files may hold anything: each line
+stays one line, with what can't be printed escaped.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..share import fsio
-from ..share.errors import YoloError, one_line, run_cli
+from ..share.errors import YoloError, one_line
 
-FAILURES = 20
-"""Failures that are named."""
+FAILED = 5
+"""Lines about failed images, at most."""
+
+SKIPPED = 2
+"""Lines about skipped files, at most."""
+
+NAMES = 3
+"""Files that are named for each reason."""
 
 CLASSES = 8
 """Classes that are named, the most frequent first."""
 
+_OUTPUTS = ("report.html", "images", "labels", "predictions.json", "metrics.json", "metrics.csv", "results.zip")
 
-def lines(metrics: Mapping[str, Any], compared: Mapping[str, Any], folder: str) -> Iterator[str]:
-    """Yield the lines.
+
+def lines(folder: Path, nothing_done: bool = False) -> list[str]:
+    """Return the summary of a results folder.
 
     Args:
-        metrics: ``metrics.json``.
-        compared: ``compare.json``; empty if the run had one pass.
-        folder: Where the results are.
-    """
-    counts = metrics["counts"]
-    yield (
-        f"Run {metrics['run_id']}: {counts['ok']} of {counts['images']} images done, {counts['failed']} failed, "
-        f"{counts['skipped']} can't be images."
-    )
-    if counts["processed"]:
-        yield (
-            f"This submission: {counts['processed']} images in {metrics['times']['wall_seconds']} s on "
-            f"{len(metrics['slots'])} slots, {metrics['images_per_second']} images/s."
-        )
-    else:
-        yield "This submission: nothing was left to do."
-    for note in metrics.get("notes", ()):
-        yield f"Note: {note}"
-    classes = sorted(metrics["detections_per_class"].items(), key=lambda item: (-item[1], item[0]))
-    named = ", ".join(f"{count} {name}" for name, count in classes[:CLASSES])
-    others = sum(count for _, count in classes[CLASSES:])
-    more = f", {others} of {len(classes) - CLASSES} other classes" if others else ""
-    yield f"{counts['detections']} detections: {named or 'none'}{more}"
-    failures = metrics["failures"]
-    for failure in failures[:FAILURES]:
-        yield f"  {failure['status']}: {failure['path']}: {failure['reason']}"
-    if len(failures) > FAILURES:
-        yield f"  ... and {len(failures) - FAILURES} more in metrics.json"
-    if compared:
-        yield from _comparison(compared)
-    yield f"Results: {folder} (report.html, images/, labels/, predictions.json, metrics.json, metrics.csv, results.zip)"
-
-
-def _comparison(compared: Mapping[str, Any]) -> Iterator[str]:
-    yield (
-        f"One slot: {compared['single']['images_per_second']} images/s. {compared['slots']} slots: "
-        f"{compared['parallel']['images_per_second']} images/s."
-    )
-    unfair = "" if compared["comparable"] else (
-        " The two passes did not do the same images: start a new run_id for figures that compare."
-    )  # fmt: skip
-    yield f"Speed-up {compared['speed_up']}, efficiency {compared['efficiency']}.{unfair}"
-    if compared["identical"]:
-        yield "The detections of both are identical."
-    else:
-        count = compared["images_that_differ"]
-        yield f"The detections of both are NOT identical: {count} images differ, see compare.json."
-
-
-def render(folder: Path) -> str:
-    """Return the text for a results folder.
+        folder: Holds ``metrics.json`` and, of a run with mode=compare, ``compare.json``.
+        nothing_done: Whether nothing was left to do when the run was started again.
 
     Raises:
-        YoloError: Its figures are damaged.
+        YoloError: The figures are damaged.
         OSError: They can't be read.
     """
     try:
         metrics = fsio.read_json(folder / "metrics.json")
         compared = fsio.read_json(folder / "compare.json") if metrics["mode"] == "compare" else {}
-        return "\n".join(map(one_line, lines(metrics, compared, str(folder))))
+        found = [*_summary(metrics, compared, nothing_done), _place(folder)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise YoloError(
             f"the figures are damaged or of an older version ({type(error).__name__}: {error})",
             folder,
             remedy="run the same run_id again, which merges and pulls them anew",
         ) from None
+    return [one_line(line) for line in found]
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Print the text."""
-    parser = argparse.ArgumentParser(prog="yolo.results.summary", description=__doc__)
-    parser.add_argument("folder", type=Path, help="results/<run_id>")
-    print(render(parser.parse_args(argv).folder))
-    return 0
+def _summary(metrics: Mapping[str, Any], compared: Mapping[str, Any], nothing_done: bool) -> Iterator[str]:
+    yield _counts(metrics, nothing_done)
+    failures = metrics["failures"]
+    yield from _reasons("failed", [item for item in failures if item["status"] != "skipped"], "image", FAILED)
+    skipped = [item for item in failures if item["status"] == "skipped"]
+    yield from _reasons("skipped", skipped, "file", SKIPPED)
+    ignored = int(metrics["settings"].get("ignored") or 0)
+    if ignored:
+        yield f"  ignored: {plural(ignored, 'hidden file or folder', 'hidden files and folders')}"
+    if metrics["counts"]["processed"] and not nothing_done:
+        yield (
+            f"Newest submission: {plural(metrics['counts']['processed'], 'image')} in "
+            f"{metrics['times']['wall_seconds']} s on {plural(len(metrics['slots']), 'slot')}, "
+            f"{metrics['images_per_second']} images/s."
+        )
+    yield from _notes(metrics.get("notes", ()))
+    yield _detections(metrics["counts"]["detections"], metrics["detections_per_class"])
+    if compared:
+        yield from _comparison(compared)
 
 
-if __name__ == "__main__":
-    sys.exit(run_cli(main))
+def _counts(metrics: Mapping[str, Any], nothing_done: bool) -> str:
+    counts = metrics["counts"]
+    parts = [f"{counts['ok']} of {plural(counts['images'] - counts['skipped'], 'image')} done"]
+    parts += [f"{counts['failed']} failed"] if counts["failed"] else []
+    parts += [f"{counts['missing']} without a result"] if counts["missing"] else []
+    parts += [f"{plural(counts['skipped'], 'other file')} skipped"] if counts["skipped"] else []
+    return f"Run {metrics['run_id']}: {'nothing was left to do: ' if nothing_done else ''}{', '.join(parts)}."
+
+
+def _notes(notes: Sequence[str]) -> Iterator[str]:
+    if notes:
+        more = f" ({plural(len(notes) - 1, 'more note')} in report.html)" if len(notes) > 1 else ""
+        yield f"Note: {notes[0]}{more}"
+
+
+def _reasons(status: str, failures: Sequence[Mapping[str, str]], noun: str, limit: int) -> Iterator[str]:
+    """Yield a line for each file if ``limit`` lines are enough, else for each reason, and one for what is left."""
+    if len(failures) <= limit:
+        yield from (f"  {status}: {item['path']}: {item['reason']}" for item in failures)
+        return
+    by_reason: dict[str, list[str]] = {}
+    for failure in failures:
+        by_reason.setdefault(failure["reason"], []).append(failure["path"])
+    told = list(by_reason.items())
+    shown = told if len(told) <= limit else told[: limit - 1]
+    for reason, paths in shown:
+        if len(paths) == 1:
+            yield f"  {status}: {paths[0]}: {reason}"
+            continue
+        more = f" and {len(paths) - NAMES} more" if len(paths) > NAMES else ""
+        yield f"  {status}: {plural(len(paths), noun)}: {reason} ({', '.join(paths[:NAMES])}{more})"
+    left = sum(len(paths) for _, paths in told[len(shown) :])
+    if left:
+        yield f"  {status}: {plural(left, f'more {noun}')} for other reasons, see report.html"
+
+
+def _detections(count: int, per_class: Mapping[str, int]) -> str:
+    if not count:
+        return "No detections."
+    ranked = sorted(per_class.items(), key=lambda item: (-item[1], item[0]))
+    named = ", ".join(f"{number} {name}" for name, number in ranked[:CLASSES])
+    rest = ranked[CLASSES:]
+    more = f", and {sum(number for _, number in rest)} of {plural(len(rest), 'more class', 'more classes')}"
+    return f"{plural(count, 'detection')}: {named}{f'{more}, see metrics.json' if rest else ''}."
+
+
+def _comparison(compared: Mapping[str, Any]) -> Iterator[str]:
+    single, parallel = (compared[name]["images_per_second"] or "not known" for name in ("single", "parallel"))
+    speeds = f"One slot: {single} images/s; {plural(compared['slots'], 'slot')}: {parallel} images/s"
+    if compared["speed_up"] is None:
+        yield f"{speeds}."
+    else:
+        yield f"{speeds}; speed-up {compared['speed_up']}, efficiency {compared['efficiency']}."
+    unfair = "" if compared["comparable"] else (
+        " The two passes did not do the same images: start a new run_id for times that compare."
+    )  # fmt: skip
+    if compared["identical"]:
+        yield f"The detections of both are identical.{unfair}"
+    else:
+        differ = plural(compared["images_that_differ"], "image differs", "images differ")
+        yield f"The detections of both are NOT identical: {differ}, see compare.json.{unfair}"
+
+
+def _place(folder: Path) -> str:
+    found = [f"{name}/" if (folder / name).is_dir() else name for name in _OUTPUTS if (folder / name).exists()]
+    return f"Results: {folder} ({', '.join(found)})"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a number and what it counts: "1 image", "2 images"."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"

@@ -42,7 +42,7 @@ def reasons_by_key(run_pass: Pass, jobs: Mapping[str, str]) -> dict[str, str]:
         YoloError: A chunk is absent or damaged.
         OSError: A chunk can't be read.
     """
-    reasons = {}
+    reasons: dict[str, str] = {}
     for job, reason in jobs.items():
         submission, _, chunk = job.partition("-")
         path = run_pass.chunk(submission, chunk)

@@ -1,13 +1,11 @@
 import csv
-import json
-from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 from make_run import SETTINGS, entry, make_run, put_job, put_record, restamp
 from yolo.pool import plan
-from yolo.results import merge
+from yolo.results import classes, merge, table
 from yolo.share import fsio, manifest, outputs
 from yolo.share.errors import YoloError
 from yolo.share.records import Detection, settings_digest
@@ -16,7 +14,7 @@ ODD = b'caf\xe9, "x"\r\n.jpg'.decode("utf-8", "surrogateescape")
 
 
 def results(run, pass_name="parallel", submitted=None):
-    summary = merge.collect(run, pass_name, submitted)
+    summary = merge.merge(run, pass_name, submitted).summary()
     run_pass = run.get_pass(pass_name)
     predictions = fsio.read_json(run_pass.predictions)
     metrics = fsio.read_json(run_pass.metrics_json)
@@ -25,17 +23,13 @@ def results(run, pass_name="parallel", submitted=None):
     return summary, metrics, predictions, table
 
 
-def test_an_image_without_a_record_is_missing_and_says_so(tmp_path, capsys):
+def test_an_image_without_a_record_is_missing_and_says_so(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg", "b\n.jpg", "c.txt"], skipped=("c.txt",))
     put_record(run.get_pass("parallel"), entries[0])
-    code = merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
-    captured = capsys.readouterr()
-    assert code == 3
-    assert json.loads(captured.out)["missing"] == 1
-    assert json.loads(captured.out)["missing_paths"] == ["b\\n.jpg"]
-    assert captured.err == (
-        "error: 1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is "
-        "missing or failed is done\n"
+    merged = merge.merge(run, "parallel")
+    assert merged.counts["missing"] == 1
+    assert str(merged.missing_error()) == (
+        "1 of 3 images have no result: b\\n.jpg; run the same run_id again: only what is missing or failed is done"
     )
     metrics = fsio.read_json(run.get_pass("parallel").metrics_json)
     assert metrics["missing"] == ["b\n.jpg"]
@@ -67,12 +61,12 @@ def test_every_line_of_the_manifest_ends_as_one_of_four(tmp_path):
 def test_a_record_of_something_else_is_none(tmp_path, change):
     run, entries = make_run(tmp_path, ["a.jpg"])
     put_record(run.get_pass("parallel"), entries[0])
-    assert merge.collect(run, "parallel")["missing"] == 0
+    assert merge.merge(run, "parallel").counts["missing"] == 0
     if "key" in change:
         run.get_pass("parallel").records("s001", "c00000", 1).write_text("{}\n")
     else:
         put_record(run.get_pass("parallel"), entries[0], **change)
-    assert merge.collect(run, "parallel")["missing"] == 1
+    assert merge.merge(run, "parallel").counts["missing"] == 1
 
 
 def test_no_records_at_all(tmp_path):
@@ -88,9 +82,9 @@ def test_no_records_at_all(tmp_path):
 def test_a_record_that_appears_later_is_seen(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
     run_pass = run.get_pass("parallel")
-    assert merge.collect(run, "parallel")["missing"] == 1
+    assert merge.merge(run, "parallel").counts["missing"] == 1
     put_record(run_pass, entries[0])
-    assert merge.collect(run, "parallel")["missing"] == 0
+    assert merge.merge(run, "parallel").counts["missing"] == 0
 
 
 def test_predictions_are_cocos_results(tmp_path):
@@ -125,7 +119,7 @@ def test_predictions_are_cocos_results(tmp_path):
 
 
 def test_a_model_with_cocos_names_gets_cocos_ids(tmp_path):
-    run, entries = make_run(tmp_path, ["a.jpg"], names=list(merge.COCO_CLASSES))
+    run, entries = make_run(tmp_path, ["a.jpg"], names=list(classes.COCO_CLASSES))
     box = (0.0, 0.0, 1.0, 1.0)
     found = tuple(Detection(c, 0.5, box) for c in (0, 11, 79))
     put_record(run.get_pass("parallel"), entries[0], detections=found)
@@ -133,26 +127,6 @@ def test_a_model_with_cocos_names_gets_cocos_ids(tmp_path):
     assert [p["category_id"] for p in predictions] == [1, 13, 90]
     assert metrics["categories"][11] == {"id": 13, "name": "stop sign"}
     assert metrics["detections_per_class"] == {"person": 1, "stop sign": 1, "toothbrush": 1}
-
-
-def test_cocos_names_and_ids():
-    assert len(merge.COCO_CLASSES) == len(merge.COCO_IDS) == 80
-    pairs = dict(zip(merge.COCO_CLASSES, merge.COCO_IDS, strict=True))
-    # From COCO's own annotations.
-    known = {
-        "person": 1, "fire hydrant": 11, "stop sign": 13, "bench": 15, "umbrella": 28,
-        "handbag": 31, "bottle": 44, "wine glass": 46, "potted plant": 64, "bed": 65,
-        "dining table": 67, "toilet": 70, "tv": 72, "refrigerator": 82, "book": 84,
-        "toothbrush": 90,
-    }  # fmt: skip
-    assert {name: pairs[name] for name in known} == known
-
-
-def test_a_model_with_almost_cocos_names_has_its_own_ids():
-    names = list(merge.COCO_CLASSES)
-    assert merge.category_ids(names[:-1]) == list(range(79))
-    assert merge.category_ids(["x", *names[1:]]) == list(range(80))
-    assert merge.category_ids([]) == []
 
 
 def test_names_that_cannot_be_read_do_not_stop_the_results(tmp_path):
@@ -164,33 +138,6 @@ def test_names_that_cannot_be_read_do_not_stop_the_results(tmp_path):
     assert predictions[0]["category_id"] == 1
     assert metrics["categories"] == []
     assert metrics["detections_per_class"] == {"1": 1}
-
-
-@pytest.mark.parametrize("names", [{"0": "cat", "1": "dog"}, ["cat", "dog"]])
-def test_names_may_be_a_list_or_by_number(tmp_path, names):
-    fsio.write_json(tmp_path / "model.json", {"names": names})
-    assert merge.read_names({"model_dir": str(tmp_path)}) == ["cat", "dog"]
-
-
-@pytest.mark.parametrize(
-    ("paths", "expected"),
-    [
-        (["000000000009.jpg", "a/000000000025.jpg"], [9, 25]),
-        (["9.jpg", "a/9.jpg"], [1, 2]),
-        (["9.jpg", "09.jpg"], [1, 2]),
-        (["9.jpg", "x.jpg"], [1, 2]),
-        (["9.jpg", "²3.jpg"], [1, 2]),
-        (["-9.jpg", "3.jpg"], [1, 2]),
-    ],
-)
-def test_image_ids(paths, expected):
-    assert merge.image_ids([entry(i, path) for i, path in enumerate(paths)]) == expected
-
-
-def test_a_skipped_file_does_not_change_the_ids_of_images():
-    entries = [entry(0, "9.jpg"), entry(1, "notes.txt", skip="not an image"), entry(2, "25.jpg")]
-    ids = merge.image_ids(entries)
-    assert (ids[0], ids[2]) == (9, 25)
 
 
 def test_the_table_quotes_whatever_the_names(tmp_path):
@@ -217,7 +164,7 @@ def test_the_table_has_the_figures_of_each_image(tmp_path):
     ]  # fmt: skip
 
 
-def test_the_figures_of_a_leg(tmp_path):
+def test_the_figures_of_a_pass(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(8)])
     run_pass = run.get_pass("parallel")
     for item in entries:
@@ -260,14 +207,14 @@ def test_where_the_time_of_a_pass_went(tmp_path):
     put_job(run_pass, chunk="c00000", start=1000, end=1010)
     put_job(run_pass, chunk="c00001", start=1010, end=1013)
     put_job(run_pass, chunk="c00002", start=1002, end=1016, host="execute2")
-    merge.collect(run, "parallel", 998.5, stage_seconds=7.25)
+    merge.merge(run, "parallel", 998.5, stage_seconds=7.25)
     metrics = fsio.read_json(run_pass.metrics_json)
     times = metrics["times"]
     assert [job["queue_seconds"] for job in metrics["jobs"]] == [1.5, 11.5, 3.5]
     assert times["queue_seconds"] == 16.5
     assert (times["busy_seconds"], times["idle_seconds"]) == (27.0, 2 * 16.0 - 27.0)
     assert times["stage_seconds"] == 7.25
-    assert times["collect_seconds"] >= 0
+    assert times["merge_seconds"] >= 0
 
 
 def test_what_is_measured_once_stays_when_the_pass_is_merged_again(tmp_path, monkeypatch):
@@ -275,16 +222,16 @@ def test_what_is_measured_once_stays_when_the_pass_is_merged_again(tmp_path, mon
     run_pass = run.get_pass("parallel")
     put_record(run_pass, entries[0])
     put_job(run_pass)
-    merge.collect(run, "parallel", 990, stage_seconds=7.25)
+    merge.merge(run, "parallel", 990, stage_seconds=7.25)
     before = run_pass.metrics_json.read_bytes()
     clock = SimpleNamespace(monotonic=iter([0.0, 10.0, 16.0]).__next__)
     monkeypatch.setattr(merge, "time", clock)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     assert run_pass.metrics_json.read_bytes() == before
     put_job(run_pass, "s002", start=2000, end=2001)
-    merge.collect(run, "parallel", 1999)
+    merge.merge(run, "parallel", 1999)
     times = fsio.read_json(run_pass.metrics_json)["times"]
-    assert (times["stage_seconds"], times["collect_seconds"]) == (None, 6.0)
+    assert (times["stage_seconds"], times["merge_seconds"]) == (None, 6.0)
 
 
 def test_engine_and_precision_are_what_the_jobs_were_told(tmp_path):
@@ -317,23 +264,19 @@ def test_how_long_images_took(tmp_path):
     }  # fmt: skip
 
 
-def test_what_a_pass_cost(tmp_path, capsys):
+def test_what_a_pass_cost(tmp_path):
     run, entries = make_run(tmp_path, [f"{i}.jpg" for i in range(4)])
     run_pass = run.get_pass("parallel")
     for item in entries:
         put_record(run_pass, item)
     put_job(run_pass, start=1000, end=1030)
-    prices = '{"source": "price_per_hour", "per_hour": 1.2}'
-    arguments = ["--run-dir", str(run.root), "--pass", "parallel", "--submitted", "995", "--stage-seconds", "5"]
-    assert merge.main([*arguments, "--prices", prices]) == 0
+    merge.merge(run, "parallel", 995, 5, {"source": "price_per_hour", "per_hour": 1.2})
     metrics = fsio.read_json(run_pass.metrics_json)
-    seconds = 5 + 35 + metrics["times"]["collect_seconds"]
+    seconds = 5 + 35 + metrics["times"]["merge_seconds"]
     assert metrics["cost"]["seconds"] == pytest.approx(seconds)
     assert metrics["cost"]["dollars_per_1000_images"] == pytest.approx(1.2 * seconds / 3600 / 4 * 1000, abs=1e-6)
-    assert merge.main(arguments) == 0
+    merge.merge(run, "parallel", 995, 5)
     assert fsio.read_json(run_pass.metrics_json)["cost"] is None
-    with pytest.raises(YoloError, match="prices can't be read"):
-        merge.main([*arguments, "--prices", '{"per_hour": "cheap"}'])
 
 
 def test_figures_of_a_resumed_run_cover_its_last_pass(tmp_path):
@@ -415,9 +358,9 @@ def test_a_full_disk_leaves_the_last_results(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(merge, "_csv_row", full)
+    monkeypatch.setattr(table, "row", full)
     with pytest.raises(OSError, match="No space"):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
     after = [p.read_bytes() for p in (run_pass.predictions, run_pass.metrics_csv, run_pass.metrics_json)]
     assert after == before
     assert not list(run_pass.root.glob(".tmp-*"))
@@ -428,7 +371,7 @@ def test_a_run_without_a_manifest_is_one_clear_error(tmp_path):
     run.manifest.write_text("{}\n")
     restamp(run)
     with pytest.raises(YoloError, match=r"manifest\.jsonl line 1"):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
 
 
 @pytest.mark.parametrize("left", [b"", b"one line of another run\n"])
@@ -438,7 +381,7 @@ def test_a_manifest_that_lost_its_lines_is_no_success(tmp_path, left):
         put_record(run.get_pass("parallel"), item)
     run.manifest.write_bytes(left)
     with pytest.raises(YoloError, match=r"not the one that was sent.*expected 2 lines.*run the same run_id again"):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
     assert not run.get_pass("parallel").metrics_json.exists()
 
 
@@ -446,14 +389,14 @@ def test_a_manifest_that_lost_its_lines_is_no_success(tmp_path, left):
 def test_a_run_without_images_is_no_success(tmp_path, paths):
     run, _ = make_run(tmp_path, paths, skipped=tuple(paths))
     with pytest.raises(YoloError, match="the run has no images"):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
 
 
 def test_settings_that_do_not_name_the_manifest_are_refused(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg"])
     fsio.write_json(run.settings, {k: v for k, v in fsio.read_json(run.settings).items() if k != "manifest"})
     with pytest.raises(YoloError, match=r"lack a value.*manifest"):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
 
 
 def test_classes_of_one_name_are_counted_apart(tmp_path):
@@ -474,15 +417,15 @@ def test_no_cell_of_the_table_is_a_formula(tmp_path, name):
     assert metrics["failures"][0]["path"] == name
 
 
-def put_outputs(run_pass, items, picture=True):
+def put_outputs(run_pass, items, image=True):
     for item in items:
         fsio.write_text(run_pass.label(item.label), "")
-        if picture:
+        if image:
             fsio.write_text(run_pass.image(item.path), "")
 
 
 def make_done_run(tmp_path):
-    """A run of one image, planned and done, with its picture and its label."""
+    """A run of one image, planned and done, with its image and its label."""
     run, entries = make_run(tmp_path, ["a.jpg"])
     run_pass = run.get_pass("parallel")
     plan.plan_submission(run, "parallel", 1)
@@ -502,7 +445,7 @@ def test_the_results_of_other_images_do_not_stay(tmp_path):
     for item in entries:
         put_record(run_pass, item, error="truncated" if item.path == "c.jpg" else None)
     put_outputs(run_pass, entries[:2])
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (
         ["a/a.jpg", "b/b.jpg"],
         ["a/a.jpg.txt", "b/b.jpg.txt"],
@@ -510,19 +453,19 @@ def test_the_results_of_other_images_do_not_stay(tmp_path):
     # The same name again, with fewer images: there is nothing to plan.
     manifest.write(tuple(entries[:1]), run.manifest)
     assert plan.plan_submission(restamp(run), "parallel", 1).submission is None
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
     assert not (run_pass.images_dir / "b").exists()
 
 
-def test_pictures_that_are_not_wanted_any_more_do_not_stay(tmp_path):
+def test_images_that_are_not_wanted_any_more_do_not_stay(tmp_path):
     run, entries, run_pass = make_done_run(tmp_path)
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     settings = {**fsio.read_json(run.settings), "save_images": False}
     fsio.write_json(run.settings, settings)
     plan.plan_submission(run, "parallel", 1)
     put_record(run_pass, entries[0], job="s002-c00000", settings_digest=settings_digest(settings))
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
     assert not run_pass.images_dir.exists()
     assert files(run_pass.labels_dir) == ["a.jpg.txt"]
 
@@ -532,7 +475,8 @@ def test_what_a_run_of_before_left_is_looked_through(tmp_path):
     run_pass = run.get_pass("parallel")
     put_record(run_pass, entries[0])
     put_outputs(run_pass, [*entries, entry(7, "old.jpg")])
-    merge.collect(run, "parallel")
+    merge.merge(run, "parallel")
+    assert not outputs.is_stale(run_pass, fsio.read_json(run.settings))
     assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
 
 
@@ -540,7 +484,7 @@ def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
     run, entries, run_pass = make_done_run(tmp_path)
     # As when a.png came to stand beside a.jpg.
     manifest.write((replace(entries[0], label="a.jpg.jpg.txt"),), run.manifest)
-    merge.collect(restamp(run), "parallel")
+    merge.merge(restamp(run), "parallel")
     assert files(run_pass.labels_dir) == ["a.jpg.jpg.txt"]
     assert run_pass.label("a.jpg.jpg.txt").read_text() == "1 0.0941406 0.25026 0.157031 0.417187 0.912346\n"
 
@@ -549,25 +493,20 @@ def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
     run, _, _ = make_done_run(tmp_path)
     monkeypatch.setattr(outputs, "prune", lambda *_: pytest.fail("looked through the folders"))
     for _ in range(2):
-        merge.collect(run, "parallel")
+        merge.merge(run, "parallel")
 
 
-def test_a_leg_that_is_complete_ends_with_0(tmp_path, capsys):
+def test_a_pass_that_is_complete_is_no_error(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
     put_record(run.get_pass("single"), entries[0])
     put_record(run.get_pass("single"), entries[1], error="truncated", detections=())
-    arguments = ["--run-dir", str(run.root), "--pass", "single", "--submitted", "5.5"]
-    assert merge.main(arguments) == 0
-    printed = json.loads(capsys.readouterr().out)
-    assert (printed["ok"], printed["failed"]) == (1, 1)
-    assert Counter(printed.keys()) == Counter(set(printed))
+    merged = merge.merge(run, "single", 5.5)
+    assert merged.missing_error() is None
+    assert (merged.counts["ok"], merged.counts["failed"]) == (1, 1)
 
 
-def test_what_the_command_prints_can_be_encoded_as_utf8(tmp_path, capsys):
-    run, entries = make_run(tmp_path, [ODD, f"2{ODD}"])
-    put_record(run.get_pass("parallel"), entries[0], error="truncated", detections=())
-    merge.main(["--run-dir", str(run.root), "--pass", "parallel"])
-    printed = json.loads(capsys.readouterr().out)
-    for path in (printed["failures"][0]["path"], *printed["missing_paths"]):
-        assert "\\udce9" in path
-        path.encode()
+def test_what_ends_the_command_can_be_encoded_as_utf8(tmp_path):
+    run, _ = make_run(tmp_path, [ODD, f"2{ODD}"])
+    error = str(merge.merge(run, "parallel").missing_error())
+    assert error.count("\\udce9") == 2
+    error.encode()

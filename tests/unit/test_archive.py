@@ -1,4 +1,3 @@
-import json
 import os
 import zipfile
 
@@ -16,7 +15,7 @@ def put(folder, files):
 
 
 def pack(folder):
-    archive.bundle(folder)
+    archive.pack(folder)
     with zipfile.ZipFile(folder / "results.zip") as packed:
         assert packed.testzip() is None
         return {info.filename: (info, packed.read(info)) for info in packed.infolist()}
@@ -74,22 +73,22 @@ def test_odd_names_and_dates_are_packed(tmp_path):
 
 def test_the_same_folder_gives_the_same_zip(tmp_path):
     put(tmp_path, {f"images/{i}.jpg": b"x" for i in range(20)})
-    assert archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
     first = (tmp_path / "results.zip").read_bytes()
     (tmp_path / "results.zip").unlink()
-    assert archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == first
 
 
 def test_a_folder_that_did_not_change_is_not_packed_again(tmp_path):
     put(tmp_path, {"images/a.jpg": b"x", "metrics.json": b"{}"})
-    assert archive.bundle(tmp_path)
-    assert not archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
+    assert not archive.pack(tmp_path)
     put(tmp_path, {"metrics.json": b"{1}"})
-    assert archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
     assert pack(tmp_path)["metrics.json"][1] == b"{1}"
     (tmp_path / "results.zip").write_bytes(b"PK cut off")
-    assert archive.bundle(tmp_path)
+    assert archive.pack(tmp_path)
 
 
 def test_a_link_is_not_followed(tmp_path):
@@ -101,7 +100,7 @@ def test_a_link_is_not_followed(tmp_path):
 
 def test_a_zip_that_could_not_be_finished_leaves_the_last_one(tmp_path, monkeypatch):
     put(tmp_path, {"a.txt": b"1"})
-    archive.bundle(tmp_path)
+    archive.pack(tmp_path)
     before = (tmp_path / "results.zip").read_bytes()
     put(tmp_path, {"a.txt": b"22"})
 
@@ -110,7 +109,7 @@ def test_a_zip_that_could_not_be_finished_leaves_the_last_one(tmp_path, monkeypa
 
     monkeypatch.setattr(archive.shutil, "copyfileobj", full)
     with pytest.raises(OSError, match="No space"):
-        archive.bundle(tmp_path)
+        archive.pack(tmp_path)
     assert (tmp_path / "results.zip").read_bytes() == before
     assert sorted(os.listdir(tmp_path)) == ["a.txt", "results.zip"]
 
@@ -124,15 +123,4 @@ def test_files_beyond_the_old_limits_are_packed(tmp_path, monkeypatch):
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(YoloError, match="no such results folder"):
-        archive.bundle(tmp_path / "nothing")
-
-
-def test_the_command_prints_json(tmp_path, capsys):
-    put(tmp_path, {"a.txt": b"1"})
-    archive.main([str(tmp_path)])
-    path = tmp_path / "results.zip"
-    assert json.loads(capsys.readouterr().out) == {
-        "zip": str(path),
-        "bytes": path.stat().st_size,
-        "changed": True,
-    }
+        archive.pack(tmp_path / "nothing")

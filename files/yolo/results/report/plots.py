@@ -1,29 +1,20 @@
-"""The report's plots: figures in, one ``<svg>`` element for an HTML page out.
-
-The same figures give the same bytes: no dates, no random ids, no settings of the user's own. Text stays text, so that
-it can be searched, read aloud and printed; each plot has a title and a description for those who can't see it.
-"""
+"""The report's plots: figures in, one ``<svg>`` element out, see :func:`svg.render`."""
 
 from __future__ import annotations
 
-import io
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
-from xml.etree import ElementTree
 
 import numpy as np
-from matplotlib import style
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import PathPatch
 from matplotlib.path import Path as Shape
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from ..share.errors import one_line
+from ...share.errors import one_line
+from .svg import render
 
-WIDTH = 5.0  # inches; small, so that the letters can be read on a phone
 MAX_ROWS = 40
 """Slots, and bars of jobs, that a plot shows."""
 MAX_BARS = 2000
@@ -42,90 +33,16 @@ COLOURS = {
     "write": "#cc79a7",
     "work": "#0072b2",
     "idle": "#e5e5e5",
-    "collect": "#d55e00",
+    "merge": "#d55e00",
 }
-HATCHES = {"queue": "||", "start": "//", "read": "\\\\", "draw": "xx", "write": "++", "collect": "--"}
+HATCHES = {"queue": "||", "start": "//", "read": "\\\\", "draw": "xx", "write": "++", "merge": "--"}
 MEASURED, PREDICTED = "#0072b2", "#d55e00"
-
-_STYLE = {
-    "svg.fonttype": "none",
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Arial"],
-    "font.size": 8.5,
-    "text.parse_math": False,  # a class may be called $x$
-    "text.color": "#1a1a1a",
-    "axes.labelcolor": "#1a1a1a",
-    "xtick.color": "#1a1a1a",
-    "ytick.color": "#1a1a1a",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "hatch.linewidth": 0.4,
-    "hatch.color": "#ffffff",
-    "path.simplify": False,
-}
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
 
 
 def short(name: object) -> str:
     """Return a name for a place where there is little room: one line, its middle left out if it is long."""
     text = one_line(name)
     return text if len(text) <= LABEL else f"{text[: LABEL // 2 - 1]}…{text[-LABEL // 2 :]}"
-
-
-def render(name: str, title: str, description: str, height: float, paint: Callable[[Figure], None]) -> str:
-    """Return a plot as an ``<svg>`` element.
-
-    Args:
-        name: Short and unique on the page; begins all ids.
-        title: What a reader of the page hears first.
-        description: What the plot shows, with its main figures.
-        height: Inches.
-        paint: Draws on the figure.
-    """
-    file = io.BytesIO()
-    with style.context(["default", {**_STYLE, "svg.hashsalt": name}]), warnings.catch_warnings():
-        # Letters that matplotlib's own font lacks are drawn by the browser.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(WIDTH, height), layout="constrained")
-        FigureCanvasSVG(figure)
-        paint(figure)
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _inline(file.getvalue(), name, title, description)
-
-
-def _inline(document: bytes, name: str, title: str, description: str) -> str:
-    """Return the root of an SVG document so that it may stand among others in a page."""
-    root = ElementTree.fromstring(document)
-    ids = {e.get("id"): f"{name}-{e.get('id')}" for e in root.iter() if e.get("id")}
-    for parent in list(root.iter()):
-        for child in list(parent):
-            # A style of all elements would be one of the whole page.
-            if child.tag in (f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"):
-                parent.remove(child)
-    for element in root.iter():
-        for key, value in list(element.attrib.items()):
-            if key == "id":
-                element.set(key, ids[value])
-            elif key == f"{{{_XLINK}}}href" and value[1:] in ids:
-                del element.attrib[key]
-                element.set("href", f"#{ids[value[1:]]}")
-            elif "url(#" in value:
-                before, _, rest = value.partition("url(#")
-                target, _, after = rest.partition(")")
-                element.set(key, f"{before}url(#{ids.get(target, target)}){after}")
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{name}-title {name}-desc")
-    root.set("style", "stroke-linejoin:round;stroke-linecap:butt")
-    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-        element = ElementTree.Element(f"{{{_SVG}}}{tag}", {"id": f"{name}-{tag}"})
-        element.text = one_line(text)
-        root.insert(place, element)
-    ElementTree.register_namespace("", _SVG)
-    return ElementTree.tostring(root, encoding="unicode")
 
 
 def _bar(axes: Axes, y: float, left: float, width: float, name: str, label: str | None = None) -> None:
@@ -299,7 +216,7 @@ def latency(
         values = [np.asarray(v, dtype=float) for v in (total, infer)]
         low = max(min(float(v.min()) for v in values if v.size), 0.01)
         high = max(max(float(v.max()) for v in values if v.size), low * 1.5)
-        bins = np.geomspace(low * 0.98, high * 1.02, 50)
+        bins = [float(edge) for edge in np.geomspace(low * 0.98, high * 1.02, 50)]
         axes.hist(np.maximum(values[0], low), bins, color=COLOURS["infer"], label="read + infer + draw + write")
         axes.hist(
             np.maximum(values[1], low), bins, histtype="step", color=PREDICTED, linestyle="--", label="infer alone"
@@ -369,7 +286,7 @@ def prediction(name: str, fit: Mapping[str, Any], slot_rate: float) -> str:
         straight = [slot_rate * per_host * count for count in wide]
         axes.plot(wide, straight, color="#777777", linestyle=":", linewidth=1, label="in proportion to the hosts")
         rates = [row["images_per_second"] for row in rows]
-        white = {"markerfacecolor": "white", "linewidth": 1}
+        white: dict[str, Any] = {"markerfacecolor": "white", "linewidth": 1}
         axes.plot(hosts, rates, "--o", color=PREDICTED, label="PREDICTION by Amdahl's law, while jobs work", **white)
         axes.plot(hosts, whole, "-.s", color="#00805c", label="PREDICTION, with a run's fixed seconds", **white)
         axes.plot(*zip(*measured, strict=True), color=MEASURED, marker="o", label="measured")
