@@ -82,7 +82,6 @@ def test_a_roles_test_that_failed_on_shared_hosts_is_repeated_in_the_roles_own_s
         "TASK [Fine]",
         "ok: [execute1]",
         "TASK [See what is mounted] ****",
-    ] + [
         "[ERROR]: Task failed: Module failed",
         "Origin: /x/molecule/nfs_client/verify.yml:55:7",
         "fatal: [execute1]: FAILED! => ",
