@@ -23,7 +23,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _STEP = re.compile(r"➜ (\w+): Executing")
 _PYTEST = re.compile(r"^\s*(?:FAILED|ERROR) (tests/end_to_end/(test_\w+\.py)::(\w+))")
 _ORIGIN = re.compile(r"Origin: \S*/molecule/(\w+)/(\w+\.yml)")
-_TROUBLE = re.compile(r"^(?:\[ERROR\]|fatal:|failed:|ERROR |CRITICAL )")
+_TROUBLE = re.compile(r"^(?:\[ERROR\]|fatal:|failed:)")
 
 
 def failed_tests(lines: list[str]) -> list[str]:
@@ -52,12 +52,15 @@ def repeat(scenario: str, lines: list[str]) -> list[str]:
 
 
 def summary(lines: list[str]) -> list[str]:
-    """Return the lines that say what failed: the tests, else from the last error on, at most LAST_LINES."""
+    """Return the lines that say what failed: the tests, else the last task with an error, at most LAST_LINES."""
     if tests := failed_tests(lines):
         return [f"failed: {test}" for test in tests]
-    troubles = [number for number, line in enumerate(lines) if _TROUBLE.match(line.strip())]
-    first_of_last = next((number for number in troubles if number >= len(lines) - 400), len(lines) - LAST_LINES)
-    return lines[max(first_of_last, 0) :][:LAST_LINES]
+    troubles = [number for number, line in enumerate(lines) if _TROUBLE.match(line)]
+    if not troubles:
+        return lines[-LAST_LINES:]
+    # From the task's own line on.
+    tasks = [number for number in range(troubles[-1]) if lines[number].startswith("TASK [")]
+    return lines[tasks[-1] if tasks else troubles[-1] :][:LAST_LINES]
 
 
 def main() -> int:

@@ -143,7 +143,7 @@ class Cluster:
 
 
 def changes(output: str) -> dict[str, int]:
-    """Return how much a playbook changed, by host, from the recap that its output ends with (`-v` has one always)."""
+    """Return how much a playbook changed, by host, from the recap that its output ends with."""
     found = re.findall(r"^(\S+) +: ok=\d+ +changed=(\d+) ", output, re.MULTILINE)
     assert found, "no recap: nothing says that nothing was changed"
     return {host: int(count) for host, count in found}

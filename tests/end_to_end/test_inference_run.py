@@ -83,7 +83,7 @@ def test_a_zip_and_one_image(cluster, samples, tmp_path):
 
 
 def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):
-    new = cluster.infer(samples, "--check", "-v", run_id="check")
+    new = cluster.infer(samples, "--check", run_id="check")
     assert new.code == 0
     assert "would send what is missing, then detect on 12 images" in new.output
     assert changes(new.output)["manager1"] > 0
@@ -106,7 +106,7 @@ def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):
 )
 def test_a_wrong_input_is_one_clear_error_before_any_change(cluster, samples, tmp_path, inputs, said):
     images = inputs.pop("images", str(samples)).replace("{tmp}", str(tmp_path))
-    outcome = cluster.infer(images, "-v", **{"run_id": "wrong", **inputs})
+    outcome = cluster.infer(images, **{"run_id": "wrong", **inputs})
     assert outcome.code != 0
     assert said in outcome.output
     assert "Traceback" not in outcome.output
@@ -169,7 +169,7 @@ def test_a_full_share_is_one_clear_error_and_nothing_is_lost(cluster, samples):
     free = int(cluster.on("manager", "df", "--output=avail", "-B1", "/srv/share").split()[-1])
     try:
         cluster.on("manager", "fallocate", "-l", str(free - 100_000_000), filler)
-        full = cluster.infer(samples, "-v", run_id="full")
+        full = cluster.infer(samples, run_id="full")
     finally:
         cluster.on("manager", "rm", "-f", filler)
     assert full.code != 0
