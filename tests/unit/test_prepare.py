@@ -1,62 +1,17 @@
 import json
 import os
-import shutil
-import sys
-import time
-import types
-from pathlib import Path
 
 import numpy as np
 import pytest
 from make_model import COLOURS, SCORE, Size, colour_model, constant_model, onnx_model, openvino, ops, save
+from make_weights import CELLS, NAMES, anchor_free, classic, end_to_end, failure, openvino_folder, request_model, run
 from yolo.cli import prepare_model
-from yolo.model import folder
-from yolo.model.checkpoint import export_pt
 from yolo.model.engines import load_engine
-from yolo.model.info import EmbeddedNms, ModelInfo, load_info
-from yolo.model.metadata import Metadata, read_size
+from yolo.model.info import EmbeddedNms, load_info
 from yolo.model.output_layout import guess_layout
-from yolo.model.prepare import prepare
-from yolo.request.weights import DEMO
 from yolo.share.errors import YoloError
 from yolo.share.layout import Share
 from yolo.vision import nms
-
-NAMES = "names: {0: cat, 1: dog}\n"
-#: A 64 x 64 picture has 64 + 16 + 4 cells at strides 8, 16 and 32.
-CELLS = 84
-
-
-def anchor_free(classes: int = 2, cells: int = CELLS) -> np.ndarray:
-    return np.full((1, 4 + classes, cells), 0.5, np.float32)
-
-
-def classic(classes: int = 2, cells: int = CELLS) -> np.ndarray:
-    return np.full((1, 3 * cells, 5 + classes), 0.5, np.float32)
-
-
-def end_to_end(boxes: int = 300) -> np.ndarray:
-    return np.full((1, boxes, 6), 0.5, np.float32)
-
-
-def openvino_folder(tmp_path: Path, model: object, metadata: str | None = NAMES) -> Path:
-    return save(model, tmp_path / "source", "best", metadata)
-
-
-def run(source: Path, out: Path, kind: str = "openvino") -> ModelInfo:
-    return prepare(source, kind, out)
-
-
-def failure(source: Path, kind: str = "openvino") -> str:
-    out = source.parent / "model"
-    with pytest.raises(YoloError) as error:
-        run(source, out, kind)
-    assert not out.exists()
-    assert list(out.parent.glob("*.tmp-*")) == []
-    text = str(error.value)
-    assert text.isprintable()
-    return text
-
 
 # --- what comes out ----------------------------------------------------------------------------------------
 
@@ -263,59 +218,6 @@ def test_the_precision_is_that_of_the_weights(tmp_path):
         assert run(source, tmp_path / name / "model").precision == name
 
 
-# --- metadata ------------------------------------------------------------------------------------------------
-
-
-def test_metadata_of_both_exporters():
-    new = Metadata.parse({"names": {0: "a", 1: "b"}, "stride": 32, "imgsz": [320, 640], "task": "detect", "version": 8})
-    onnx = Metadata.parse({"names": "{0: 'a', 1: 'b'}", "stride": "32", "imgsz": "[320, 640]", "task": "detect"})
-    old = Metadata.parse({"names": "['a', 'b']", "stride": "32.0"})
-    assert new == Metadata(["a", "b"], 32, (320, 640), "detect", {"exporter": "8"})
-    assert onnx == Metadata(["a", "b"], 32, (320, 640), "detect")
-    assert old == Metadata(["a", "b"], 32)
-    assert Metadata.parse({}) == Metadata()
-
-
-def test_classes_are_in_the_order_of_their_numbers():
-    names = {str(i): f"c{i}" for i in reversed(range(12))}
-    assert Metadata.parse({"names": names}).names == [f"c{i}" for i in range(12)]
-
-
-@pytest.mark.parametrize("names", [{0: "a", 2: "c"}, {1: "a"}, {"cat": 0}, "{0: 'a', None: 'b'}"])
-def test_classes_without_their_numbers_are_refused(names):
-    with pytest.raises(YoloError, match="class names are not numbered 0, 1, 2 and so on"):
-        Metadata.parse({"names": names})
-
-
-@pytest.mark.parametrize("value", ["}{", "cat", 7, [], {}, None])
-def test_names_that_are_none(value):
-    assert Metadata.parse({"names": value}).names is None
-
-
-@pytest.mark.parametrize(
-    ("value", "size"),
-    [
-        (320, (320, 320)),
-        ("320", (320, 320)),
-        ([320], (320, 320)),
-        ([320, 640], (320, 640)),
-        ("[320, 640]", (320, 640)),
-        ((32, 8192), (32, 8192)),
-        (31, None),
-        (8193, None),
-        ([320, 0], None),
-        ([320, 320, 320], None),
-        ([], None),
-        ("auto", None),
-        (None, None),
-        (True, None),
-        (320.5, None),
-    ],
-)
-def test_sizes_in_metadata(value, size):
-    assert read_size(value) == size
-
-
 # --- what can't be used ----------------------------------------------------------------------------------------
 
 
@@ -456,99 +358,6 @@ def test_a_model_that_fails_on_its_first_picture(tmp_path):
     assert text.startswith("the model fails on an input of 128x128: best.xml: ")
 
 
-# --- checkpoints -------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def checkpoint(tmp_path):
-    folder = tmp_path / "source"
-    folder.mkdir()
-    (folder / "best.pt").write_bytes(b"PK\x03\x04 pretended")
-    return folder
-
-
-@pytest.fixture
-def exporter(monkeypatch):
-    """Stands for torch and ultralytics: it exports a real model, of the size that it is asked for."""
-
-    class Exporter:
-        task = "detect"
-        overrides: dict[str, object] = {}  # noqa: RUF012
-        error: Exception | None = None
-        asked: dict[str, object] = {}  # noqa: RUF012
-
-        def __init__(self, weights: str) -> None:
-            Exporter.weights = Path(weights)
-            if self.error:
-                raise self.error
-
-        def export(self, **options: object) -> str:
-            Exporter.asked = options
-            size = options["imgsz"]
-            height, width = (size, size) if isinstance(size, int) else size
-            folder = self.weights.parent / "weights_openvino_model"
-            save(constant_model(anchor_free(2, 1000), None), folder, "weights")
-            (folder / "metadata.yaml").write_text(f"{NAMES}imgsz: [{height}, {width}]\nversion: 8.4.190\n")
-            return str(folder)
-
-    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.14.0+cpu"))
-    monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(__version__="8.4.190", YOLO=Exporter))
-    # It changes the process's environment, which is a job's own.
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    return Exporter
-
-
-@pytest.mark.parametrize(
-    ("trained", "expected"),
-    [
-        (256, (256, 256)),
-        (640, (640, 640)),
-        ([256, 320], (256, 320)),
-        (None, (640, 640)),
-        (0, (640, 640)),
-    ],
-)
-def test_a_checkpoint_runs_at_the_size_of_its_training(checkpoint, exporter, trained, expected):
-    exporter.overrides = {"imgsz": trained}
-    info = run(checkpoint, checkpoint.parent / "model", "pt")
-    assert info.imgsz == expected
-    assert info.dynamic
-    assert (info.source_kind, info.source_name) == ("pt", "best.pt")
-    assert info.versions["torch"] == "2.14.0+cpu"
-    assert info.versions["ultralytics"] == "8.4.190"
-    asked_for = exporter.asked["imgsz"]
-    assert (asked_for if isinstance(asked_for, tuple) else (asked_for, asked_for)) == expected
-    assert (exporter.asked["dynamic"], exporter.asked["batch"], exporter.asked["device"]) == (True, 1, "cpu")
-
-
-def test_a_checkpoint_is_exported_at_the_size_that_is_asked_for(checkpoint, exporter, tmp_path):
-    exporter.overrides = {"imgsz": 256}
-    export_pt(checkpoint / "best.pt", 320, tmp_path, "openvino")
-    assert exporter.asked["imgsz"] == 320
-
-
-def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, tmp_path, capsys):
-    export = exporter.export
-    exporter.export = lambda self, **options: print("noise") or export(self, **options)
-    weights = Share(tmp_path).weights("0" * 16)
-    shutil.copytree(checkpoint, weights.source)
-    arguments = [
-        "--weights",
-        str(weights.root),
-        "--kind",
-        "pt",
-        "--engine",
-        "openvino",
-        "--run-dir",
-        str(tmp_path / "r"),
-    ]
-    assert prepare_model.main([*arguments, "--input-dir", str(tmp_path)]) == 0
-    captured = capsys.readouterr()
-    assert json.loads(captured.out)["made"]
-    assert captured.out.count("\n") == 1
-    assert "noise" in captured.err
-
-
 @pytest.mark.parametrize(
     ("size", "asked", "input_size"),
     [((64, 64), 0, [64, 64]), ((64, 96), 0, [64, 96]), (None, 0, [128, 128]), (None, 320, [320, 320])],
@@ -556,8 +365,8 @@ def test_what_exporters_print_is_no_part_of_the_answer(checkpoint, exporter, tmp
 def test_the_command_prints_what_it_made(tmp_path, capsys, size: Size | None, asked, input_size):
     weights = Share(tmp_path).weights("0" * 16)
     save(constant_model(anchor_free(2, 1000), size), weights.source, "best", NAMES + "imgsz: 128")
-    arguments = ["--weights", str(weights.root), "--kind", "openvino", "--run-dir", str(tmp_path / "r")]
-    assert prepare_model.main([*arguments, "--input-dir", str(tmp_path), "--imgsz", str(asked)]) == 0
+    arguments = request_model(weights, Share(tmp_path).run("r"), tmp_path, "openvino", imgsz=asked)
+    assert prepare_model.main(arguments) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer.pop("sentence") == "engine openvino, precision fp32"
     assert answer == {
@@ -572,141 +381,3 @@ def test_the_command_prints_what_it_made(tmp_path, capsys, size: Size | None, as
         "difference": {},
         "dynamic": size is None,
     }
-
-
-def test_ultralytics_works_in_a_folder_of_its_own_and_without_the_network(checkpoint, exporter, monkeypatch):
-    monkeypatch.delitem(os.environ, "HOME", raising=False)
-    run(checkpoint, checkpoint.parent / "model", "pt")
-    scratch = exporter.weights.parent
-    # Not yolov5n.pt or the like, which ultralytics would fetch.
-    assert exporter.weights.name == "weights.pt"
-    assert not scratch.exists()
-    assert os.environ["YOLO_CONFIG_DIR"] == os.environ["MPLCONFIGDIR"] == os.environ["HOME"] == str(scratch)
-    assert os.environ["YOLO_OFFLINE"] == "true"
-    assert os.environ["YOLO_AUTOINSTALL"] == "false"
-    assert sorted(p.name for p in checkpoint.iterdir()) == ["best.pt"]
-
-
-def test_a_checkpoint_for_another_task(checkpoint, exporter):
-    exporter.task = "classify"
-    assert failure(checkpoint, "pt").startswith("the weights are for another task: best.pt: classify")
-
-
-@pytest.mark.parametrize(
-    ("error", "text"),
-    [
-        (
-            TypeError("ERROR ❌️ /tmp/x/weights.pt appears to be an Ultralytics YOLOv5 model originally trained with "
-                      "https://github.com/ultralytics/yolov5.\nThis model is NOT forwards compatible"),
-            "needs that project's own code to load: best.pt; expected a .pt of the ultralytics package (e.g. yolov5nu",
-        ),
-        (
-            ModuleNotFoundError("No module named 'mylab'", name="mylab"),
-            "needs a Python module which is not installed: best.pt needs mylab; expected a .pt written by ultralytics",
-        ),
-        (RuntimeError("PytorchStreamReader failed\n/tmp/x/weights.pt"), "best.pt: RuntimeError: PytorchStreamReader"),
-        (EOFError(), "cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics: best.pt"),
-    ],
-)  # fmt: skip
-def test_a_checkpoint_that_cannot_be_loaded(checkpoint, exporter, error, text):
-    exporter.error = error
-    found = failure(checkpoint, "pt")
-    assert text in found
-    assert "weights.pt" not in found
-
-
-def test_a_checkpoint_where_torch_is_missing(checkpoint, monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    text = failure(checkpoint, "pt")
-    assert text.startswith("weights in .pt need torch and ultralytics on the execute host: ModuleNotFoundError: ")
-    assert text.endswith("run site.yml again, or export the weights to ONNX and give the .onnx file")
-
-
-def test_the_demo_weights_run_at_256(tmp_path, monkeypatch):
-    for package in ("torch", "torchvision", "ultralytics"):
-        pytest.importorskip(package, reason=f"{package} is only on execute hosts; the end-to-end test does this there")
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    (tmp_path / "source").mkdir()
-    (tmp_path / "source" / DEMO.name).write_bytes(DEMO.read_bytes())
-    info = run(tmp_path / "source", tmp_path / "model", "pt")
-    card = json.loads(DEMO.with_suffix(".json").read_text())
-    assert info.imgsz == (card["imgsz"], card["imgsz"]) == (256, 256)
-    assert list(info.names) == card["classes"]
-    assert info.source_sha256 == card["sha256"]
-    assert (info.dynamic, info.layout) == (True, nms.ANCHOR_FREE)
-
-
-# --- the folder --------------------------------------------------------------------------------------------------
-
-
-def test_what_is_there_already_is_left_alone(tmp_path):
-    source = openvino_folder(tmp_path, constant_model(anchor_free()))
-    first = run(source, tmp_path / "model")
-    before = (tmp_path / "model" / "model.json").stat()
-    (source / "best.xml").unlink()
-    assert run(source, tmp_path / "model") == first
-    assert (tmp_path / "model" / "model.json").stat().st_ino == before.st_ino
-
-
-def test_a_folder_of_another_version_is_replaced(tmp_path):
-    source = openvino_folder(tmp_path, constant_model(anchor_free()))
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "model.json").write_text('{"format": 0}')
-    (tmp_path / "model" / "old").touch()
-    assert run(source, tmp_path / "model") == load_info(tmp_path / "model")
-    assert sorted(p.name for p in (tmp_path / "model").iterdir()) == ["model.bin", "model.json", "model.xml"]
-    assert sorted(os.listdir(tmp_path)) == ["model", "source"]
-
-
-def test_the_folder_appears_whole(tmp_path, monkeypatch):
-    source = openvino_folder(tmp_path, constant_model(anchor_free()))
-    seen = []
-    rename = os.rename
-
-    def poll(old, new):
-        seen.append((sorted(p.name for p in Path(old).iterdir()), Path(new).exists()))
-        rename(old, new)
-
-    monkeypatch.setattr(os, "rename", poll)
-    run(source, tmp_path / "model")
-    assert seen == [(["model.bin", "model.json", "model.xml"], False)]
-
-
-def test_of_two_jobs_at_the_same_time_the_first_wins(tmp_path, monkeypatch):
-    source = openvino_folder(tmp_path, constant_model(anchor_free()))
-    other = run(source, tmp_path / "other")
-    publish = folder._publish
-
-    def late(temp, out):
-        os.rename(tmp_path / "other", out)
-        publish(temp, out)
-
-    monkeypatch.setattr(folder, "_publish", late)
-    before = (tmp_path / "other" / "model.json").stat().st_ino
-    assert run(source, tmp_path / "model") == other
-    assert (tmp_path / "model" / "model.json").stat().st_ino == before
-    assert sorted(os.listdir(tmp_path)) == ["model", "source"]
-
-
-def test_what_killed_jobs_left_is_removed_and_what_others_are_making_is_not(tmp_path):
-    source = openvino_folder(tmp_path, constant_model(anchor_free()))
-    for name in ("model.tmp-old", "model.tmp-new"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.bin").touch()
-    long_ago = time.time() - 2 * 3600
-    os.utime(tmp_path / "model.tmp-old", (long_ago, long_ago))
-    run(source, tmp_path / "model")
-    assert sorted(os.listdir(tmp_path)) == ["model", "model.tmp-new", "source"]
-
-
-def test_the_digest_of_a_folder_covers_names_and_contents(tmp_path):
-    digests = set()
-    original = save(constant_model(anchor_free()), tmp_path / "original", "best", NAMES)
-    for name, change in (("a", None), ("b", "best.bin"), ("c", "extra.txt"), ("d", None), ("e", "else.txt")):
-        source = shutil.copytree(original, tmp_path / name / "source")
-        if change:
-            with open(source / change, "ab") as file:
-                file.write(b"x")
-        digests.add(run(source, tmp_path / name / "model").source_sha256)
-    assert len(digests) == 4

@@ -81,20 +81,16 @@ class EngineSelector:
         names = sorted(path.name for path in self._request.weights.source.glob("*"))
         return names[0] if len(names) == 1 else str(self._request.weights.source)
 
-    def _make(self) -> None:
-        """Note that something is about to be made."""
-        self.made = True
-
     def _prepare(self) -> ModelInfo:
         weights = self._request.weights
         if not is_prepared(weights.model):
-            self._make()
+            self.made = True
         return prepare(weights.source, self._request.kind, weights.model)
 
     def _export(self, engine: str, info: ModelInfo) -> Path:
         weights = self._request.weights
         if not is_prepared(weights.export(engine)):
-            self._make()
+            self.made = True
         return export_for(engine, weights.source, self._request.kind, weights, info)
 
     def _sized(self, info: ModelInfo) -> ModelInfo:
@@ -132,7 +128,7 @@ class EngineSelector:
         token = calibrate.sample_id(calibrate.pick(request.run.manifest), info.imgsz)
         folder = request.weights.int8(token)
         if not is_prepared(folder):
-            self._make()
+            self.made = True
             make_folder(folder, lambda temp: self._quantise(info, temp))
         return folder, load_info(folder).difference
 
@@ -155,7 +151,7 @@ class EngineSelector:
         path = request.weights.measured / f"bf16-{_token([cpu_model(), sample])}.json"
         difference = read_object(path)
         if difference is None:
-            self._make()
+            self.made = True
             reference = load_engine(request.weights.model, info, threads=request.threads)
             other = load_engine(request.weights.model, info, threads=request.threads, precision="bf16")
             difference = _compare(reference, other, info, self._sample(info, reference, 1, _BF16_IMAGES))
@@ -195,7 +191,7 @@ class EngineSelector:
         path = self._request.weights.measured / f"engines-{token}.json"
         measured = read_object(path)
         if measured is None:
-            self._make()
+            self.made = True
             measured = self._measure(candidates, info, folder) | host | {"versions": versions}
             write_json(path, measured)
         return measured
