@@ -11,8 +11,8 @@ from yolo.results import merge
 from yolo.share.layout import Share
 
 from bench import __main__ as bench
-from bench import contestants, pictures, plot, scale_point, stats
-from bench.contestants import BenchError, Shot
+from bench import candidates, pictures, plot, scale_point, stats
+from bench.candidates import BenchError, Measurement
 from bench.forward import share
 
 
@@ -71,43 +71,43 @@ def metrics(**counts):
 
 
 def test_our_figures_are_those_of_the_report():
-    shot = contestants.from_metrics(metrics(), 40.0)
-    assert (shot.rate, shot.command_seconds) == (2.0, 40.0)
-    assert (shot.details["hosts"], shot.details["jobs"]) == (2, 5)
+    measurement = candidates.from_metrics(metrics(), 40.0)
+    assert (measurement.rate, measurement.command_seconds) == (2.0, 40.0)
+    assert (measurement.details["hosts"], measurement.details["jobs"]) == (2, 5)
 
 
 @pytest.mark.parametrize("counts", [{"processed": 9}, {"failed": 1}])
 def test_a_run_that_did_not_do_all_images_is_no_measurement(counts):
     with pytest.raises(BenchError, match="expected all images done"):
-        contestants.from_metrics(metrics(**counts), 40.0)
+        candidates.from_metrics(metrics(**counts), 40.0)
 
 
-def test_a_contestant_that_skips_images_is_no_measurement(tmp_path):
+def test_a_candidate_that_skips_images_is_no_measurement(tmp_path):
     (tmp_path / "a.jpg").touch()
-    assert contestants._pictures(tmp_path, 1) == 1
+    assert candidates._pictures(tmp_path, 1) == 1
     with pytest.raises(BenchError, match="expected 2"):
-        contestants._pictures(tmp_path, 2)
+        candidates._pictures(tmp_path, 2)
 
 
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(BenchError, match="exit code 3"):
-        contestants.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
-    seconds, text = contestants.run([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], tmp_path / "log")
+        candidates.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
+    seconds, text = candidates.run([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], tmp_path / "log")
     assert seconds > 0
-    assert contestants.last_json(text) == {"a": 1}
+    assert candidates.last_json(text) == {"a": 1}
 
 
 def test_hosts_side_by_side_add_up():
-    shot = contestants.from_hosts([{"images": 100, "seconds": 5.0}, {"images": 100, "seconds": 10.0}], 20.0)
-    assert shot.rate == pytest.approx(30.0)
-    assert (shot.images, shot.command_seconds) == (200, 20.0)
+    measurement = candidates.from_hosts([{"images": 100, "seconds": 5.0}, {"images": 100, "seconds": 10.0}], 20.0)
+    assert measurement.rate == pytest.approx(30.0)
+    assert (measurement.images, measurement.command_seconds) == (200, 20.0)
 
 
 def test_the_hosts_limit_needs_a_run(capsys):
     with pytest.raises(SystemExit):
-        bench.parse(["--images", "x", "--contestants", "forward_hosts,ours_1"])
+        bench.parse(["--images", "x", "--candidates", "forward_hosts,ours_1"])
     assert "name that too" in capsys.readouterr().err
-    assert bench.parse(["--images", "x", "--no-cluster"]).contestants == ["forward", "predict", "ray_data"]
+    assert bench.parse(["--images", "x", "--no-cluster"]).candidates == ["forward", "predict", "ray_data"]
 
 
 def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
@@ -115,11 +115,11 @@ def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
 
     def runner(name):
         called.append(name)
-        return Shot(2.0, 10, 2.0)
+        return Measurement(2.0, 10, 2.0)
 
-    shots = bench.measure_rounds({"forward": runner, "ours_2": runner}, 2, "t", bench.Clock(1))
+    measurements = bench.measure_rounds({"forward": runner, "ours_2": runner}, 2, "t", bench.Clock(1))
     assert called == ["t-1-forward", "t-1-ours-2", "t-2-ours-2", "t-2-forward"]
-    found = bench.summarise(shots)
+    found = bench.summarise(measurements)
     assert found["images_per_second"]["forward"]["median"] == 5.0
     assert found["ratios"]["ours_2_of_limit"]["median"] == 1.0
     assert "speed_up_2_hosts" not in found["ratios"]
