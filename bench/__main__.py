@@ -19,7 +19,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import candidates, pictures, plot, stats
+from . import candidates, image_folder, plot, stats
 from .candidates import PROJECT, BenchError, Job, Measurement
 
 SIZES = (10, 100, 1000)
@@ -212,7 +212,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job(count: int) -> Job:
         if count not in folders:
             folders[count] = scratch / f"images-{count}"
-            pictures.replicate(args.images, count, folders[count])
+            image_folder.replicate(args.images, count, folders[count])
         return Job(folders[count], count, args.weights, model, args.imgsz, args.conf, args.iou, scratch, log)
 
     def ours(count: int, name: str, mode: str, extra: dict[str, str] | None = None) -> Measurement:

@@ -1,6 +1,6 @@
 """Runs each candidate once, as a command of its own, and says how long it took.
 
-All get the same images, weights, size of input and thresholds, and write the same: a picture with
+All get the same images, weights, size of input and thresholds, and write the same: an image with
 boxes and a label file for each image.
 """
 
@@ -179,7 +179,7 @@ def predict(job: Job, name: str) -> Measurement:
     }
     words = [f"{key}={value}" for key, value in options.items()]
     seconds, _ = run([Path(sys.executable).parent / "yolo", "predict", *words], job.log)
-    return Measurement(seconds, _pictures(out / "predict", job.count), seconds)
+    return Measurement(seconds, _count_images(out / "predict", job.count), seconds)
 
 
 def detect_py(job: Job, name: str, checkout: Path, weights: Path) -> Measurement:
@@ -189,7 +189,7 @@ def detect_py(job: Job, name: str, checkout: Path, weights: Path) -> Measurement
     command += ["--imgsz", str(job.imgsz), "--conf-thres", str(job.conf), "--iou-thres", str(job.iou)]
     command += ["--device", "cpu", "--save-txt", "--save-conf", "--project", out, "--name", "detect"]
     seconds, _ = run(command, job.log, checkout)
-    return Measurement(seconds, _pictures(out / "detect", job.count), seconds)
+    return Measurement(seconds, _count_images(out / "detect", job.count), seconds)
 
 
 def ray_data(job: Job, name: str) -> Measurement:
@@ -197,16 +197,16 @@ def ray_data(job: Job, name: str) -> Measurement:
     command = [sys.executable, "-m", "bench.ray_data", "--weights", job.weights, "--images", job.images]
     command += ["--out", job.scratch / name, "--imgsz", str(job.imgsz), "--conf", str(job.conf), "--iou", str(job.iou)]
     seconds, text = run(command, job.log)
-    _pictures(job.scratch / name / "images", job.count)
+    _count_images(job.scratch / name / "images", job.count)
     said = last_json(text)
     return Measurement(seconds, int(said["images"]), seconds, said)
 
 
-def _pictures(folder: Path, expected: int) -> int:
+def _count_images(folder: Path, expected: int) -> int:
     # A candidate that skips images would win.
     found = sum(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
     if found != expected:
-        raise BenchError(f"{found} pictures in {folder}; expected {expected}")
+        raise BenchError(f"{found} images in {folder}; expected {expected}")
     return found
 
 

@@ -11,7 +11,7 @@ from yolo.results import merge
 from yolo.share.layout import Share
 
 from bench import __main__ as bench
-from bench import candidates, pictures, plot, scale_point, stats
+from bench import candidates, image_folder, plot, scale_point, stats
 from bench.candidates import BenchError, Measurement
 from bench.forward import share
 
@@ -48,11 +48,11 @@ def test_images_are_repeated_under_different_names(tmp_path):
     (tmp_path / "in" / "a.txt").write_text("no image")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.jpg").write_bytes(b"old")
-    made = pictures.replicate(tmp_path / "in", 5, tmp_path / "out")
+    made = image_folder.replicate(tmp_path / "in", 5, tmp_path / "out")
     assert [path.read_bytes() for path in made] == [b"a", b"b", b"a", b"b", b"a"]
     assert sorted((tmp_path / "out").iterdir()) == made
     with pytest.raises(ValueError, match="no images"):
-        pictures.replicate(tmp_path / "out" / "none", 5, tmp_path / "other")
+        image_folder.replicate(tmp_path / "out" / "none", 5, tmp_path / "other")
 
 
 def test_passes_are_shared_evenly():
@@ -84,9 +84,9 @@ def test_a_run_that_did_not_do_all_images_is_no_measurement(counts):
 
 def test_a_candidate_that_skips_images_is_no_measurement(tmp_path):
     (tmp_path / "a.jpg").touch()
-    assert candidates._pictures(tmp_path, 1) == 1
+    assert candidates._count_images(tmp_path, 1) == 1
     with pytest.raises(BenchError, match="expected 2"):
-        candidates._pictures(tmp_path, 2)
+        candidates._count_images(tmp_path, 2)
 
 
 def test_a_command_that_fails_is_named(tmp_path):
