@@ -253,6 +253,6 @@ def from_metrics(metrics: Mapping[str, Any], command_seconds: float) -> Measurem
         "detections": counts["detections"],
         "cpu_models": metrics["cpu_models"],
         "versions": metrics["versions"],
-        **{name: metrics[name] for name in ("engine", "precision") if name in metrics},
+        **{name: metrics[name] for name in ("engines", "precisions") if name in metrics},
     }
     return Measurement(float(times["wall_seconds"]), counts["processed"], command_seconds, details)

@@ -1,6 +1,11 @@
 """The benchmark's own arithmetic; what it measures needs its own environment and a cluster."""
 
+import ast
+import importlib
+import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +19,8 @@ from bench import __main__ as bench
 from bench import candidates, image_folder, plot, scale_point, stats
 from bench.candidates import BenchError, Measurement
 from bench.forward import share
+
+ROOT = Path(bench.__file__).resolve().parent.parent
 
 
 def test_every_other_round_runs_backwards():
@@ -151,17 +158,59 @@ def test_the_plot_names_what_it_shows(tmp_path):
 def test_pretended_records_are_what_collect_takes_for_done(tmp_path):
     run = Share(tmp_path).run("scale")
     scale_point.make_run(run, 10)
-    made = plan.plan_submission(run, scale_point.LEG, slots=2, chunk_size=2)
+    made = plan.plan_submission(run, scale_point.PASS, slots=2, chunk_size=2)
     scale_point.write_records(run, made.submission, made.chunks)
-    assert merge.merge(run, scale_point.LEG).counts["ok"] == 10
-    assert plan.plan_submission(run, scale_point.LEG, slots=2).images == 0
+    assert merge.merge(run, scale_point.PASS).counts["ok"] == 10
+    assert plan.plan_submission(run, scale_point.PASS, slots=2).images == 0
 
 
-@pytest.mark.parametrize("module", ["forward", "ray_data", "scale_point", "__main__"])
+def test_a_point_of_the_scale_is_measured_with_the_package_as_it_is(tmp_path):
+    # HTCondor's commands: jobs that are over at once.
+    tools = {"condor_submit": "echo '7.0 - 7.3'", "condor_q": "exit 0"}
+    (tmp_path / "bin").mkdir()
+    for name, line in tools.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    folder = Share(tmp_path / "share").run("scale").root
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "files")}
+
+    def step(name):
+        words = [sys.executable, ROOT / "bench" / "scale_point.py", name, f"--folder={folder}"]
+        words += ["--chunks=4", "--slots=2", "--limit=5"]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    point = step("run")
+    assert (point["chunks"], point["images"], point["jobs"]["ended"]) == (4, 4, 4)
+    assert {"plan_seconds", "plan_megabytes", "submit_seconds"} <= point.keys()
+    submit_file = next(folder.rglob("detect.sub")).read_text()
+    assert "queue chunk from $(chunks)" in submit_file
+    assert re.search(r"^chunks = /", submit_file, re.MULTILINE)
+    step("records")
+    assert step("collect").keys() == {"collect_seconds", "replan_seconds"}
+    counts = json.loads(next(folder.rglob("metrics.json")).read_text())["counts"]
+    assert (counts["ok"], counts["missing"]) == (4, 0)
+
+
+def package_imports():
+    """Return the module and the name of each import of the package in the benchmark, also within functions."""
+    for path in sorted((ROOT / "bench").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "yolo":
+                yield from ((path.name, node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("file", "module", "name"), list(package_imports()))
+def test_what_the_benchmark_imports_of_the_package_is_there(file, module, name):
+    found = importlib.import_module(module)
+    assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}")
+
+
+@pytest.mark.parametrize("module", ["forward", "model", "ray_data", "scale_point", "__main__"])
 def test_commands_explain_themselves(module):
-    root = Path(bench.__file__).resolve().parent.parent
     command = [sys.executable, "-m", f"bench.{module}" if module != "__main__" else "bench", "--help"]
-    environment = {"PYTHONPATH": f"{root}:{root / 'files'}"}
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'files'}"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "--" in done.stdout
 
