@@ -47,7 +47,7 @@ HOLDS = [
     (21, 102, "memory usage exceeded request_memory", "more memory than its slot", "now 900 MB"),
     (21, 104, "disk usage exceeded allocated disk", "more disk", "inference_run_disk"),
     (22, 0, "Failed to initialize user log", "event log", "own disk"),
-    (23, 0, "", "does not know the job user", "site.yml"),
+    (23, 0, "", "the job user does not exist", "site.yml"),
     (26, 0, "", "SYSTEM_PERIODIC_HOLD", "condor_config_val"),
     (32, 0, "", "MAX_TRANSFER_INPUT_MB", "should_transfer_files = NO"),
     (33, 0, "", "MAX_TRANSFER_OUTPUT_MB", "should_transfer_files = NO"),
