@@ -19,14 +19,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from . import contestants, pictures, plot, stats
-from .contestants import PROJECT, BenchError, Job, Shot
+from . import candidates, image_folder, plot, stats
+from .candidates import PROJECT, BenchError, Job, Measurement
 
 SIZES = (10, 100, 1000)
 NAIVE_IMAGES = 30
 PARTS = {"rounds": 0, "sizes": 190, "naive": 50, "scale": 350}
 """What is measured, and the seconds that it takes here: it is not begun with less time left."""
-CONTESTANTS = tuple(plot.LABELS)
+CANDIDATES = tuple(plot.LABELS)
 VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
 
 
@@ -75,9 +75,9 @@ def setup(args: argparse.Namespace, images: int) -> dict[str, Any]:
 
 
 def measure_rounds(
-    runners: dict[str, Callable[[str], Shot]], count: int, tag: str, clock: Clock
-) -> dict[str, list[Shot]]:
-    """Run the contestants in alternating order.
+    runners: dict[str, Callable[[str], Measurement]], count: int, tag: str, clock: Clock
+) -> dict[str, list[Measurement]]:
+    """Run the candidates in alternating order.
 
     A round that the clock does not leave time for is not begun; the first one always is.
 
@@ -88,9 +88,9 @@ def measure_rounds(
         clock: The time.
 
     Raises:
-        BenchError: A contestant failed.
+        BenchError: A candidate failed.
     """
-    shots: dict[str, list[Shot]] = {name: [] for name in runners}
+    measurements: dict[str, list[Measurement]] = {name: [] for name in runners}
     longest = 0.0
     for number, order in enumerate(stats.rounds(list(runners), count), 1):
         if number > 1 and clock.left < longest:
@@ -98,16 +98,19 @@ def measure_rounds(
             break
         start = time.monotonic()
         for name in order:
-            shot = runners[name](f"{tag}-{number}-{name.replace('_', '-')}")
-            shots[name].append(shot)
-            print(f"round {number}  {name:10} {shot.rate:8.2f} images/s  ({shot.command_seconds:.1f} s)", flush=True)
+            measurement = runners[name](f"{tag}-{number}-{name.replace('_', '-')}")
+            measurements[name].append(measurement)
+            print(
+                f"round {number}  {name:10} {measurement.rate:8.2f} images/s  ({measurement.command_seconds:.1f} s)",
+                flush=True,
+            )
         longest = max(longest, time.monotonic() - start)
-    return shots
+    return measurements
 
 
-def summarise(shots: dict[str, list[Shot]]) -> dict[str, Any]:
-    """Return images/s of each contestant and the ratios that the project is judged by."""
-    rates = {name: [shot.rate for shot in found] for name, found in shots.items()}
+def summarise(measurements: dict[str, list[Measurement]]) -> dict[str, Any]:
+    """Return images/s of each candidate and the ratios that the project is judged by."""
+    rates = {name: [measurement.rate for measurement in found] for name, found in measurements.items()}
     pairs = {
         "speed_up_2_hosts": ("ours_2", "ours_1"),
         "ours_2_of_limit": ("ours_2", "forward"),
@@ -125,7 +128,7 @@ def summarise(shots: dict[str, list[Shot]]) -> dict[str, Any]:
             for name, (one, other) in pairs.items()
             if one in rates and other in rates
         },
-        "measurements": {name: [asdict(shot) for shot in found] for name, found in shots.items()},
+        "measurements": {name: [asdict(measurement) for measurement in found] for name, found in measurements.items()},
     }
 
 
@@ -149,7 +152,7 @@ def prepare(weights: Path, imgsz: int, scratch: Path, log: Path) -> Path:
     source.mkdir()
     shutil.copyfile(weights, source / weights.name)
     command = [sys.executable, "-m", "bench.model", "--source", source, "--kind", weights.suffix[1:]]
-    contestants.run([*command, "--imgsz", str(imgsz), "--out", scratch / "model"], log)
+    candidates.run([*command, "--imgsz", str(imgsz), "--out", scratch / "model"], log)
     return scratch / "model"
 
 
@@ -165,13 +168,13 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=20.0, help="begin nothing that would take longer")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
-    parser.add_argument("--contestants", default=",".join(CONTESTANTS), help=f"some of {','.join(CONTESTANTS)}")
+    parser.add_argument("--candidates", default=",".join(CANDIDATES), help=f"some of {','.join(CANDIDATES)}")
     parser.add_argument("--no-cluster", action="store_true", help="only what needs no cluster: (a), (b), (c)")
     parser.add_argument("--yolov5-dir", type=Path, help="checkout of ultralytics/yolov5, for its detect.py")
     parser.add_argument("--yolov5-weights", type=Path, help="weights of that project, of the same network")
     parser.add_argument("--out", type=Path, default=PROJECT / "bench/results")
     args = parser.parse_args(argv)
-    for name, known in (("parts", PARTS), ("contestants", CONTESTANTS)):
+    for name, known in (("parts", PARTS), ("candidates", CANDIDATES)):
         asked = [word for word in getattr(args, name).split(",") if word]
         if unknown := set(asked) - set(known):
             parser.error(f"{name}: {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
@@ -181,14 +184,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     if args.weights.suffix not in (".pt", ".onnx"):
         parser.error(f"weights: {args.weights}; expected a .pt or an .onnx")
     if not args.yolov5_dir:
-        args.contestants = [name for name in args.contestants if name != "detect_py"]
+        args.candidates = [name for name in args.candidates if name != "detect_py"]
     if args.no_cluster:
-        args.contestants = [name for name in args.contestants if not name.startswith(("ours", "forward_hosts"))]
-    if "forward_hosts" in args.contestants and "ours_2" not in args.contestants:
-        parser.error("contestant forward_hosts takes model and images of a run of ours_2: name that too")
-    if args.weights.suffix == ".onnx" and (wrong := {"predict", "ray_data"} & set(args.contestants)):
+        args.candidates = [name for name in args.candidates if not name.startswith(("ours", "forward_hosts"))]
+    if "forward_hosts" in args.candidates and "ours_2" not in args.candidates:
+        parser.error("candidate forward_hosts takes model and images of a run of ours_2: name that too")
+    if args.weights.suffix == ".onnx" and (wrong := {"predict", "ray_data"} & set(args.candidates)):
         # Ultralytics decodes the answers of an older network wrongly, without a word.
-        parser.error(f"contestants: {', '.join(sorted(wrong))} need a .pt; name others")
+        parser.error(f"candidates: {', '.join(sorted(wrong))} need a .pt; name others")
     return args
 
 
@@ -209,31 +212,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job(count: int) -> Job:
         if count not in folders:
             folders[count] = scratch / f"images-{count}"
-            pictures.replicate(args.images, count, folders[count])
+            image_folder.replicate(args.images, count, folders[count])
         return Job(folders[count], count, args.weights, model, args.imgsz, args.conf, args.iou, scratch, log)
 
-    def ours(count: int, name: str, mode: str, extra: dict[str, str] | None = None) -> Shot:
-        return contestants.ours(job(count), name, mode, ours_weights, extra)
+    def ours(count: int, name: str, mode: str, extra: dict[str, str] | None = None) -> Measurement:
+        return candidates.ours(job(count), name, mode, ours_weights, extra)
 
     def do_rounds() -> None:
         checkout = [path and path.absolute() for path in (args.yolov5_dir, args.yolov5_weights)]
-        known: dict[str, Callable[[str], Shot]] = {
-            "forward": lambda name: contestants.forward(job(args.count), name),
-            "forward_hosts": lambda name: contestants.forward_hosts(job(args.count), name, f"{tag}-warm-ours-2"),
-            "predict": lambda name: contestants.predict(job(args.count), name),
-            "detect_py": lambda name: contestants.detect_py(job(args.count), name, *checkout),
-            "ray_data": lambda name: contestants.ray_data(job(args.count), name),
+        known: dict[str, Callable[[str], Measurement]] = {
+            "forward": lambda name: candidates.forward(job(args.count), name),
+            "forward_hosts": lambda name: candidates.forward_hosts(job(args.count), name, f"{tag}-warm-ours-2"),
+            "predict": lambda name: candidates.predict(job(args.count), name),
+            "detect_py": lambda name: candidates.detect_py(job(args.count), name, *checkout),
+            "ray_data": lambda name: candidates.ray_data(job(args.count), name),
             "ours_1": lambda name: ours(args.count, name, "single"),
             "ours_2": lambda name: ours(args.count, name, "parallel"),
             "ours_2_int8": lambda name: ours(args.count, name, "parallel", {"precision": "int8"}),
         }
-        runners = {name: known[name] for name in known if name in args.contestants}
+        runners = {name: known[name] for name in known if name in args.candidates}
         for name in ("ours_2", "ours_2_int8"):
             if name in runners:
                 # Once before the clock counts: images, model and code are then on the share, and the pace is known.
                 runners[name](f"{tag}-warm-{name.replace('_', '-')}")
         results.update(summarise(measure_rounds(runners, args.rounds, tag, clock)))
-        results["setup"]["rounds"] = min(len(shots) for shots in results["measurements"].values())
+        results["setup"]["rounds"] = min(len(measurements) for measurements in results["measurements"].values())
 
     def do_sizes() -> None:
         results["sizes"] = {}
@@ -251,7 +254,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["naive"] = found
 
     def do_scale() -> None:
-        seconds = contestants.play("bench/scale.yml", {"bench_out": scratch / "scale.json"}, log)
+        seconds = candidates.play("bench/scale.yml", {"bench_out": scratch / "scale.json"}, log)
         results["scale"] = {"command_seconds": seconds, "points": json.loads((scratch / "scale.json").read_text())}
 
     steps = {"rounds": do_rounds, "sizes": do_sizes, "naive": do_naive, "scale": do_scale}

@@ -16,11 +16,11 @@ LABELS = {
     "ours_2": "(e) ours, 2 execute hosts",
     "ours_2_int8": "(e) ours, 2 execute hosts, INT8",
 }
-"""What the contestants are called, in the order in which they are shown."""
+"""What the candidates are called, in the order in which they are shown."""
 
 
 def bars(results: Mapping[str, Any]) -> list[tuple[str, float, float, float]]:
-    """Return label, median, and how far the range goes below and above it, of each contestant."""
+    """Return label, median, and how far the range goes below and above it, of each candidate."""
     rows = []
     for name, label in LABELS.items():
         if name in results["images_per_second"]:

@@ -2,7 +2,7 @@
 
 https://docs.ray.io/en/latest/data/working-with-images.html ("Performing inference") and
 https://docs.ray.io/en/latest/data/batch_inference.html. The class holds ultralytics' model, one
-thread for each actor; it writes the same files as the others: picture with boxes, label file.
+thread for each actor; it writes the same files as the others: image with boxes, label file.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ class Detector:
         self._model, self._out, self._options = YOLO(weights), Path(out), options
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Detect in a batch of RGB pictures and write what was found."""
+        """Detect in a batch of RGB images and write what was found."""
         import cv2
         import numpy as np
 
-        pictures = [np.ascontiguousarray(image[..., ::-1]) for image in batch["image"]]
+        images = [np.ascontiguousarray(image[..., ::-1]) for image in batch["image"]]
         counts = []
-        for path, result in zip(batch["path"], self._model(pictures, verbose=False, **self._options), strict=True):
+        for path, result in zip(batch["path"], self._model(images, verbose=False, **self._options), strict=True):
             stem = Path(path).stem
             cv2.imwrite(str(self._out / "images" / f"{stem}.jpg"), result.plot())
             result.save_txt(str(self._out / "labels" / f"{stem}.txt"), save_conf=True)

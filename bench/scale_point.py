@@ -1,9 +1,11 @@
 """Scheduling scale, one point: plan, submit, run and collect so many chunks, in three steps.
 
-``run`` on the submit host: the detector is replaced by a sleep, ``/bin/sleep`` is all that a job runs.
-The jobs are watched for a limited time only, since a small machine starts a few a second; what is left
-is removed then, and the rate is that of what ran. ``records`` writes what the jobs would have written,
-on the manager, whose disk it is: that time counts for nothing. ``collect`` on the submit host.
+``run`` on the submit host does what ``python -m yolo submit`` does, by the functions of that command, so that
+planning and submitting are measured apart. The detector is replaced by a sleep: ``/bin/sleep`` is all that a job runs.
+The jobs are watched for a limited time only, since a small machine starts a few a second; what is left is removed then,
+and the rate is that of what ran. ``records`` writes what the jobs would have written, on the manager, whose disk it is:
+that time counts for nothing. ``collect`` on the submit host runs ``python -m yolo finish``, then ``python -m yolo
+submit --dry-run``: with all done, that is what planning again costs.
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo.pool import submit
+from yolo.pool.plan import plan_submission
 from yolo.share import fsio, manifest
+from yolo.share.errors import YoloError
 from yolo.share.journal import Journal
 from yolo.share.layout import Run, image_key, submission_name
 from yolo.share.records import Detection, Entry, JobReport, Record, settings_digest
 
-LEG = "parallel"
+PASS = "parallel"
 SETTINGS = {"conf": 0.25, "iou": 0.7, "imgsz": 640, "classes": [], "max_det": 300, "weights_id": "0" * 16}
+REQUEST = {"mode": PASS, "passes": [PASS], "chunk_size": 0, "prices": None, "job": {"time_limit": 3600}}
+"""What the commands read of a run's request."""
+LOGS = Path("/var/tmp")
+"""Folder of HTCondor's event logs. HTCondor locks them: not on NFS."""
 SUBMIT = """\
 universe              = vanilla
 executable            = /bin/sleep
@@ -37,8 +46,8 @@ request_cpus          = 1
 request_memory        = 8M
 request_disk          = 1M
 keep_claim_idle       = 60
-log                   = {log}
-queue chunk from {queue}
+log                   = $(event_log)
+queue chunk from $(chunks)
 """
 
 
@@ -52,11 +61,12 @@ def make_run(run: Run, images: int) -> None:
             file.write(entry.to_json().encode("ascii") + b"\n")
     settings = {**SETTINGS, "model_dir": str(run.root), "manifest": manifest.stamp(run.manifest)}
     fsio.write_json(run.settings, settings)
+    fsio.write_json(run.request, REQUEST)
 
 
 def write_records(run: Run, submission: str, chunks: int) -> None:
     """Write what the jobs of a submission would have: a record for each image, a report for each chunk."""
-    run_pass, digest = run.get_pass(LEG), settings_digest(SETTINGS)
+    run_pass, digest = run.get_pass(PASS), settings_digest(SETTINGS)
     blank = Record("", "", 0, 0, digest, 640, 480, (Detection(0, 0.5, (1.0, 2.0, 3.0, 4.0)),))
 
     def write(number: int) -> None:
@@ -73,14 +83,14 @@ def write_records(run: Run, submission: str, chunks: int) -> None:
         write(number)
 
 
-def timed(command: Sequence[str]) -> tuple[float, str]:
+def timed(words: Sequence[str]) -> tuple[float, str]:
     """Run a command; return its seconds and its standard output.
 
     Raises:
         subprocess.CalledProcessError: It failed; its message is on standard error.
     """
     start = time.monotonic()
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True)
     return time.monotonic() - start, done.stdout
 
 
@@ -88,15 +98,15 @@ def watch(cluster: str, jobs: int, limit: float) -> dict[str, float | int]:
     """Wait until the jobs have left the queue or the time is over, then remove what is left.
 
     Returns:
-        ``seconds``, ``ended`` (jobs that left the queue by themselves), ``most_running`` (at any look).
+        ``seconds``, ``ended`` (jobs that left the queue by themselves), ``most_running`` (at any poll).
     """
     start = time.monotonic()
     left = jobs
     most = 0
     while left and time.monotonic() - start < limit:
         time.sleep(1)
-        words = timed(["condor_q", cluster, "-af", "JobStatus"])[1].split()
-        left, most = len(words), max(most, words.count("2"))
+        states = timed(["condor_q", cluster, "-af", "JobStatus"])[1].split()
+        left, most = len(states), max(most, states.count("2"))
     seconds = time.monotonic() - start
     if left:
         subprocess.run(["condor_rm", cluster], check=False, stdout=subprocess.DEVNULL)
@@ -118,26 +128,31 @@ def run_jobs(run: Run, chunks: int, size: int, slots: int, sleep: float, limit: 
 
     Raises:
         subprocess.CalledProcessError: A command failed.
+        YoloError: HTCondor does not take the jobs.
         OSError: A file can't be written.
     """
     make_run(run, chunks * size)
-    seconds, text = timed([*module("submission", run), "--slots", str(slots), "--chunk-size", str(size)])
-    planned = json.loads(text)
+    run_pass = run.get_pass(PASS)
+    start = time.monotonic()
+    planned = plan_submission(run, PASS, slots, size)
+    seconds = time.monotonic() - start
+    if planned.submission is None:
+        raise YoloError("nothing was planned", run.root, f"{chunks} chunks")
     point: dict[str, Any] = {
         "detector": f"replaced by sleep {sleep:g} s",
         "slots": slots,
-        "chunks": planned["chunks"],
-        "images": planned["images"],
+        "chunks": planned.chunks,
+        "images": planned.images,
         "plan_seconds": round(seconds, 3),
-        "plan_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, 1),
+        "plan_megabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }
-    submit = run.root / "sleep.sub"
-    # HTCondor locks its log: not on NFS.
-    log = Path("/var/tmp") / f"{run.run_id}.log"
-    submit.write_text(SUBMIT.format(sleep=sleep, folder=run.root, log=log, queue=planned["queue"]))
-    seconds, text = timed(["condor_submit", "-terse", str(submit)])
-    point["submit_seconds"] = round(seconds, 3)
-    point["jobs"] = watch(text.split(".")[0].strip(), planned["chunks"], limit)
+    log = submit.event_log(LOGS, run_pass, planned.submission)
+    start = time.monotonic()
+    text = SUBMIT.format(sleep=sleep, folder=run.root)
+    path = submit.write_submit_file(run_pass, planned.submission, text, log)
+    cluster = submit.submit(run_pass, planned.submission, path)["cluster"]
+    point["submit_seconds"] = round(time.monotonic() - start, 3)
+    point["jobs"] = watch(str(cluster), planned.chunks, limit)
     point["jobs"]["per_second"] = round(point["jobs"]["ended"] / point["jobs"]["seconds"], 2)
     log.unlink(missing_ok=True)
     return point
@@ -150,14 +165,14 @@ def collect(run: Run, slots: int) -> dict[str, float]:
         subprocess.CalledProcessError: A command failed.
     """
     return {
-        "collect_seconds": round(timed(module("collect", run))[0], 3),
-        "replan_seconds": round(timed([*module("submission", run), "--slots", str(slots)])[0], 3),
+        "collect_seconds": round(timed(command("finish", run))[0], 3),
+        "replan_seconds": round(timed([*command("submit", run), "--dry-run", "--slots", str(slots)])[0], 3),
     }
 
 
-def module(name: str, run: Run) -> list[str]:
-    """Return the command line of a module of the package for a run."""
-    return [sys.executable, "-m", f"yolo.{name}", "--run-dir", str(run.root), "--pass", LEG]
+def command(name: str, run: Run) -> list[str]:
+    """Return the command line of a command of the package for the run's pass."""
+    return [sys.executable, "-m", "yolo", name, "--run-dir", str(run.root), "--pass", PASS]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

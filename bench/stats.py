@@ -47,7 +47,7 @@ def summary(values: Sequence[float]) -> Summary:
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Summary:
-    """Return the ratio of two contestants, each round by itself.
+    """Return the ratio of two candidates, each round by itself.
 
     Rounds are taken apart because the machine's speed differs more between rounds than within one.
     """

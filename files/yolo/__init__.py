@@ -1,4 +1,4 @@
-"""Object detection with YOLOv5 on an HTCondor pool: plan, watch, detect, collect."""
+"""Object detection with YOLOv5 on an HTCondor pool: request, prepare, submit, detect, merge, report."""
 
 import os
 

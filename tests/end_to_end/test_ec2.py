@@ -103,7 +103,7 @@ def test_instances_are_what_was_asked_for(ec2):
     assert disks == {"manager1": 100, "submit1": 16, "execute1": 16, "execute2": 16}
 
 
-def test_doors_are_closed_but_three(ec2):
+def test_security_groups_open_three_ports_only(ec2):
     groups = {g["GroupName"]: g for g in ec2.describe_security_groups(Filters=tagged(NAME))["SecurityGroups"]}
     ids = {name.removeprefix(f"{NAME}-"): group["GroupId"] for name, group in groups.items()}
 

@@ -171,7 +171,7 @@ def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbo
         wait_until(lambda: pool(cluster) == {"execute1"}, 300, "the hosts left")
         assert run.poll() is None, "the run was over before the hosts left: the test shows nothing"
         said = scale.result()
-    assert "leave: execute2, execute3" in said
+    assert "decommission: execute2, execute3" in said
     output, _ = run.communicate()
     print(output)
     assert run.returncode == 0

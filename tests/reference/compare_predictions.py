@@ -6,7 +6,7 @@ Standard library only::
     python compare_predictions.py --expected reference.json --found <share>/runs/RUN/parallel
 
 ``--expected`` is the output of ``ultralytics_reference.py``. ``--found`` is either of the same
-form, or a leg of a run (its records are read), or a ``predictions.json`` in COCO's format with its
+form, or a pass of a run (its records are read), or a ``predictions.json`` in COCO's format with its
 ``metrics.json`` beside it. Exit code 0 when they agree, 1 when not.
 """
 
@@ -138,7 +138,7 @@ def read(path: Path) -> Detections:
 
 
 def read_records(folder: Path) -> Detections:
-    """Read the records of a leg; a failed image is None."""
+    """Read the records of a pass; a failed image is None."""
     found: Detections = {}
     # Plan, chunk, attempt: the newest record counts.
     for path in sorted(folder.glob("p*.jsonl"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.stem)]):

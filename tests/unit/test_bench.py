@@ -1,6 +1,11 @@
 """The benchmark's own arithmetic; what it measures needs its own environment and a cluster."""
 
+import ast
+import importlib
+import importlib.util
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +16,11 @@ from yolo.results import merge
 from yolo.share.layout import Share
 
 from bench import __main__ as bench
-from bench import contestants, pictures, plot, scale_point, stats
-from bench.contestants import BenchError, Shot
+from bench import candidates, image_folder, plot, scale_point, stats
+from bench.candidates import BenchError, Measurement
 from bench.forward import share
+
+ROOT = Path(bench.__file__).resolve().parent.parent
 
 
 def test_every_other_round_runs_backwards():
@@ -48,11 +55,11 @@ def test_images_are_repeated_under_different_names(tmp_path):
     (tmp_path / "in" / "a.txt").write_text("no image")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old.jpg").write_bytes(b"old")
-    made = pictures.replicate(tmp_path / "in", 5, tmp_path / "out")
+    made = image_folder.replicate(tmp_path / "in", 5, tmp_path / "out")
     assert [path.read_bytes() for path in made] == [b"a", b"b", b"a", b"b", b"a"]
     assert sorted((tmp_path / "out").iterdir()) == made
     with pytest.raises(ValueError, match="no images"):
-        pictures.replicate(tmp_path / "out" / "none", 5, tmp_path / "other")
+        image_folder.replicate(tmp_path / "out" / "none", 5, tmp_path / "other")
 
 
 def test_passes_are_shared_evenly():
@@ -71,43 +78,43 @@ def metrics(**counts):
 
 
 def test_our_figures_are_those_of_the_report():
-    shot = contestants.from_metrics(metrics(), 40.0)
-    assert (shot.rate, shot.command_seconds) == (2.0, 40.0)
-    assert (shot.details["hosts"], shot.details["jobs"]) == (2, 5)
+    measurement = candidates.from_metrics(metrics(), 40.0)
+    assert (measurement.rate, measurement.command_seconds) == (2.0, 40.0)
+    assert (measurement.details["hosts"], measurement.details["jobs"]) == (2, 5)
 
 
 @pytest.mark.parametrize("counts", [{"processed": 9}, {"failed": 1}])
 def test_a_run_that_did_not_do_all_images_is_no_measurement(counts):
     with pytest.raises(BenchError, match="expected all images done"):
-        contestants.from_metrics(metrics(**counts), 40.0)
+        candidates.from_metrics(metrics(**counts), 40.0)
 
 
-def test_a_contestant_that_skips_images_is_no_measurement(tmp_path):
+def test_a_candidate_that_skips_images_is_no_measurement(tmp_path):
     (tmp_path / "a.jpg").touch()
-    assert contestants._pictures(tmp_path, 1) == 1
+    assert candidates._count_images(tmp_path, 1) == 1
     with pytest.raises(BenchError, match="expected 2"):
-        contestants._pictures(tmp_path, 2)
+        candidates._count_images(tmp_path, 2)
 
 
 def test_a_command_that_fails_is_named(tmp_path):
     with pytest.raises(BenchError, match="exit code 3"):
-        contestants.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
-    seconds, text = contestants.run([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], tmp_path / "log")
+        candidates.run([sys.executable, "-c", "raise SystemExit(3)"], tmp_path / "log")
+    seconds, text = candidates.run([sys.executable, "-c", "print('noise'); print('{\"a\": 1}')"], tmp_path / "log")
     assert seconds > 0
-    assert contestants.last_json(text) == {"a": 1}
+    assert candidates.last_json(text) == {"a": 1}
 
 
 def test_hosts_side_by_side_add_up():
-    shot = contestants.from_hosts([{"images": 100, "seconds": 5.0}, {"images": 100, "seconds": 10.0}], 20.0)
-    assert shot.rate == pytest.approx(30.0)
-    assert (shot.images, shot.command_seconds) == (200, 20.0)
+    measurement = candidates.from_hosts([{"images": 100, "seconds": 5.0}, {"images": 100, "seconds": 10.0}], 20.0)
+    assert measurement.rate == pytest.approx(30.0)
+    assert (measurement.images, measurement.command_seconds) == (200, 20.0)
 
 
 def test_the_hosts_limit_needs_a_run(capsys):
     with pytest.raises(SystemExit):
-        bench.parse(["--images", "x", "--contestants", "forward_hosts,ours_1"])
+        bench.parse(["--images", "x", "--candidates", "forward_hosts,ours_1"])
     assert "name that too" in capsys.readouterr().err
-    assert bench.parse(["--images", "x", "--no-cluster"]).contestants == ["forward", "predict", "ray_data"]
+    assert bench.parse(["--images", "x", "--no-cluster"]).candidates == ["forward", "predict", "ray_data"]
 
 
 def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
@@ -115,11 +122,11 @@ def test_rounds_alternate_and_end_when_the_time_is_over(capsys):
 
     def runner(name):
         called.append(name)
-        return Shot(2.0, 10, 2.0)
+        return Measurement(2.0, 10, 2.0)
 
-    shots = bench.measure_rounds({"forward": runner, "ours_2": runner}, 2, "t", bench.Clock(1))
+    measurements = bench.measure_rounds({"forward": runner, "ours_2": runner}, 2, "t", bench.Clock(1))
     assert called == ["t-1-forward", "t-1-ours-2", "t-2-ours-2", "t-2-forward"]
-    found = bench.summarise(shots)
+    found = bench.summarise(measurements)
     assert found["images_per_second"]["forward"]["median"] == 5.0
     assert found["ratios"]["ours_2_of_limit"]["median"] == 1.0
     assert "speed_up_2_hosts" not in found["ratios"]
@@ -151,17 +158,59 @@ def test_the_plot_names_what_it_shows(tmp_path):
 def test_pretended_records_are_what_collect_takes_for_done(tmp_path):
     run = Share(tmp_path).run("scale")
     scale_point.make_run(run, 10)
-    made = plan.plan_submission(run, scale_point.LEG, slots=2, chunk_size=2)
+    made = plan.plan_submission(run, scale_point.PASS, slots=2, chunk_size=2)
     scale_point.write_records(run, made.submission, made.chunks)
-    assert merge.merge(run, scale_point.LEG).counts["ok"] == 10
-    assert plan.plan_submission(run, scale_point.LEG, slots=2).images == 0
+    assert merge.merge(run, scale_point.PASS).counts["ok"] == 10
+    assert plan.plan_submission(run, scale_point.PASS, slots=2).images == 0
 
 
-@pytest.mark.parametrize("module", ["forward", "ray_data", "scale_point", "__main__"])
+def test_a_point_of_the_scale_is_measured_with_the_package_as_it_is(tmp_path):
+    # HTCondor's commands: jobs that are over at once.
+    tools = {"condor_submit": "echo '7.0 - 7.3'", "condor_q": "exit 0"}
+    (tmp_path / "bin").mkdir()
+    for name, line in tools.items():
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{line}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    folder = Share(tmp_path / "share").run("scale").root
+    environment = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "files")}
+
+    def step(name):
+        words = [sys.executable, ROOT / "bench" / "scale_point.py", name, f"--folder={folder}"]
+        words += ["--chunks=4", "--slots=2", "--limit=5"]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    point = step("run")
+    assert (point["chunks"], point["images"], point["jobs"]["ended"]) == (4, 4, 4)
+    assert {"plan_seconds", "plan_megabytes", "submit_seconds"} <= point.keys()
+    submit_file = next(folder.rglob("detect.sub")).read_text()
+    assert "queue chunk from $(chunks)" in submit_file
+    assert re.search(r"^chunks = /", submit_file, re.MULTILINE)
+    step("records")
+    assert step("collect").keys() == {"collect_seconds", "replan_seconds"}
+    counts = json.loads(next(folder.rglob("metrics.json")).read_text())["counts"]
+    assert (counts["ok"], counts["missing"]) == (4, 0)
+
+
+def package_imports():
+    """Return the module and the name of each import of the package in the benchmark, also within functions."""
+    for path in sorted((ROOT / "bench").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "yolo":
+                yield from ((path.name, node.module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize(("file", "module", "name"), list(package_imports()))
+def test_what_the_benchmark_imports_of_the_package_is_there(file, module, name):
+    found = importlib.import_module(module)
+    assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}")
+
+
+@pytest.mark.parametrize("module", ["forward", "model", "ray_data", "scale_point", "__main__"])
 def test_commands_explain_themselves(module):
-    root = Path(bench.__file__).resolve().parent.parent
     command = [sys.executable, "-m", f"bench.{module}" if module != "__main__" else "bench", "--help"]
-    environment = {"PYTHONPATH": f"{root}:{root / 'files'}"}
+    environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'files'}"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert "--" in done.stdout
 

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 # OpenVINO's own name for it; oneDNN by itself takes the other one.
 OLD_PROCESSOR = {"OV_CPU_MAX_ISA": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
 # What computes, what depends on the test data, what writes below the home.
-TESTS = ("test_engines.py", "test_reference.py", "test_sources.py")
+TESTS = ("test_engines.py", "test_reference.py", "test_request_images.py")
 
 
 def python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -79,7 +79,7 @@ def test_a_job_lasts_long_enough_to_hide_its_start_and_not_too_long(throughput):
 def simulate(sizes, speeds, throughput, lost_at=None):
     """Return when the last chunk ends, seconds: idle slots take chunks in order.
 
-    ``speeds`` are those of the slots relative to the pace. From ``lost_at`` on the first slot is no
+    ``speeds`` are those of the slots relative to the throughput. From ``lost_at`` on the first slot is no
     more; after the lease its chunk stands first in the queue, less what is recorded.
     """
     lease = 120.0
@@ -144,7 +144,7 @@ def test_a_lost_host_does_not_stretch_the_end(part):
     assert took < simulate(equal_sizes(images, 8), EQUAL, throughput, lost_at)
 
 
-def test_the_plan_follows_the_pace_of_earlier_jobs(tmp_path):
+def test_the_plan_follows_the_throughput_of_earlier_jobs(tmp_path):
     run, _ = make_run(tmp_path, paths(200))
     assert plan.plan_submission(run, "parallel", slots=2, dry_run=True).throughput == DEFAULT
     put_job(run.get_pass("single"), start=0.0, end=51.0, images=100, seconds={"start": 1.0})

@@ -81,13 +81,13 @@ def test_a_roles_test_that_failed_on_shared_hosts_is_repeated_in_the_roles_own_s
         "CRITICAL what molecule always says",
         "TASK [Fine]",
         "ok: [execute1]",
-        "TASK [See what is mounted] ****",
+        "TASK [Read the current mount] ****",
         "[ERROR]: Task failed: Module failed",
         "Origin: /x/molecule/nfs_client/verify.yml:55:7",
         "fatal: [execute1]: FAILED! => ",
         "    msg: 'no mount'",
     ]
-    assert scenario.summary(said)[:2] == ["TASK [See what is mounted] ****", "[ERROR]: Task failed: Module failed"]
+    assert scenario.summary(said)[:2] == ["TASK [Read the current mount] ****", "[ERROR]: Task failed: Module failed"]
     assert scenario.summary(said)[-1] == "    msg: 'no mount'"
     assert scenario.repeat("cluster", said) == ["make molecule-nfs_client"]
 

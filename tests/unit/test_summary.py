@@ -147,7 +147,7 @@ def test_a_summary_is_short(compared):
     settings = {**fsio.read_json(compared / "metrics.json")["settings"], "ignored": 7}
     change(compared, failures=failures, settings=settings)
     lines = summary.lines(compared)
-    assert len(lines) == 15
+    assert len(lines) == 18
     assert all(line.isprintable() for line in lines)
 
 

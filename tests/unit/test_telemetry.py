@@ -12,7 +12,7 @@ import ultralytics_reference
 import verify_venv
 import yaml
 
-from bench import contestants
+from bench import candidates
 
 PROJECT = Path(__file__).resolve().parents[2]
 SESSION = """
@@ -56,7 +56,7 @@ def test_an_environment_that_reports_is_not_fit_for_use(tmp_path, monkeypatch):
 
 def test_the_benchmark_and_the_reference_report_nothing(tmp_path, monkeypatch):
     switches = {"ORT_DISABLE_TELEMETRY": "1", "YOLO_OFFLINE": "true"}
-    assert contestants.environment().items() >= (switches | {"RAY_USAGE_STATS_ENABLED": "0"}).items()
+    assert candidates.environment().items() >= (switches | {"RAY_USAGE_STATS_ENABLED": "0"}).items()
     monkeypatch.setattr(os, "environ", {})
     ultralytics_reference.quieten(str(tmp_path))
     assert os.environ.items() >= switches.items()

@@ -23,8 +23,8 @@ from . import messages
 from .messages import say
 
 SECONDS_FOR_HOSTS = 180.0
-"""A manager that has just started knows its execute hosts after one or two of their reports: many times the longest
-wait that was measured. A host that is lost is not waited for."""
+"""A central manager that has just started lists its execute hosts after one or two of their reports: many times the
+longest wait that was measured. A host that is lost is not waited for."""
 
 _SECONDS_BETWEEN_POLLS = 1.0
 
@@ -91,7 +91,7 @@ def find_hosts(expected: Sequence[str]) -> hosts.Status:
             f"the pool has had no execute host for {SECONDS_FOR_HOSTS:.0f} s",
             found.reason,
             ", ".join(expected) or None,
-            "are they and the manager up? `ansible-playbook site.yml` mends and checks the pool",
+            "are they and the central manager up? `ansible-playbook site.yml` mends and checks the pool",
         )
     return found
 

@@ -1,4 +1,4 @@
-"""Turn any weights into the first form that jobs read: an OpenVINO IR and its description.
+"""Turn any weights into the first export format that jobs read: an OpenVINO IR and its description.
 
 It runs once for each weights file, on an execute host, for ``yolo.model.selector``. What the weights are is read from
 the IR, so it is always made; ``yolo.model.export_formats`` makes the others. ``.onnx`` and OpenVINO folders are plain

@@ -37,7 +37,7 @@ JOB_ATTRIBUTES = (
     "Err",
     "Iwd",
 )
-"""Attributes of a job that the functions here look at."""
+"""Attributes of a job that the functions here read."""
 
 SLOT_ATTRIBUTES = (
     "Name",
@@ -53,7 +53,7 @@ SLOT_ATTRIBUTES = (
     "TotalSlotMemory",
     "TotalSlotDisk",
 )
-"""Attributes of a slot that :func:`explain_idle` looks at."""
+"""Attributes of a slot that :func:`explain_idle` reads."""
 
 _SPOOLING = 16
 

@@ -74,7 +74,7 @@ _HOLDS: dict[int, _Hold] = {
         release=True,
     ),
     23: _Hold(
-        "the submit host does not know the job user",
+        "the job user does not exist on the submit host",
         "run site.yml: it makes that user with the same UID on all hosts",
         release=True,
     ),
@@ -283,7 +283,7 @@ def explain_too_large(ad: Ad, slots: Sequence[Ad]) -> Explanation | None:
 
 
 MATCHABLE = Explanation(
-    "the jobs wait for the next round of matchmaking", "that takes some seconds; is the manager busy?"
+    "the jobs wait for the next round of matchmaking", "that takes some seconds; is the central manager busy?"
 )
 """Why a job is idle that a free slot would take."""
 

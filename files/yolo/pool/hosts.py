@@ -1,4 +1,4 @@
-"""One look at which execute hosts the pool has; a wait loop on the submit host calls this until there is one."""
+"""One poll of the execute hosts that the pool has; a wait loop on the submit host calls this until there is one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .condor import CommandFailed, Runner, run_command
 from .words import plural
 
 SETTLED = 60
-"""Seconds after its start by which the manager has heard of every host that is up: with reports each 20 s, 41."""
+"""Seconds after the start of the central manager by which every host that is up has reported: every 20 s, so 41."""
 
 _ATTRIBUTES = "Machine,TotalSlotCpus,TotalSlotMemory"
 
@@ -22,7 +22,7 @@ class Status:
     """What the command prints.
 
     Attributes:
-        state: ``waiting`` for a first host, or for the others while the manager has just started; or ``done``.
+        state: ``waiting`` for a first host, or for the others while the central manager has just started; or ``done``.
         line: That in one line for people.
         machines: Full name and processors of each execute host.
         memory: Of the largest slot, MiB.
@@ -39,7 +39,7 @@ class Status:
 
 
 def poll(expected: int, run: Runner = run_command, now: Callable[[], float] = time.time) -> Status:
-    """Ask the manager for the pool's execute hosts.
+    """Query the central manager for the pool's execute hosts.
 
     Args:
         expected: How many there should be.
@@ -55,13 +55,18 @@ def poll(expected: int, run: Runner = run_command, now: Callable[[], float] = ti
         young = len(slots) < expected and _just_started(run, now)
     except CommandFailed as error:
         return Status(
-            "waiting", "waiting for the manager", reason=str(error), remedy="it is asked again; is the manager up?"
+            "waiting",
+            "waiting for the central manager",
+            reason=str(error),
+            remedy="it is asked again; is the central manager up?",
         )
     if not slots:
-        return Status("waiting", "waiting for the execute hosts: one that is up reports to the manager within a minute")
+        return Status(
+            "waiting", "waiting for the execute hosts: one that is up reports to the central manager within a minute"
+        )
     status = found(slots)
     if young:
-        line = f"waiting for the execute hosts: the manager has just started and knows {len(slots)} of {expected}"
+        line = f"waiting for the execute hosts: {len(slots)} of {expected} have reported to the central manager"
         return replace(status, state="waiting", line=line)
     return status
 

@@ -56,7 +56,7 @@ class Submission:
         done_before: Images that had a good result already.
         failed_before: Images that failed before and are tried again.
         skipped: Files that can't be images.
-        queue: Path of the queue file; None as ``plan``.
+        queue: Path of the queue file; None as ``submission``.
         throughput: How fast a slot is expected to work, from which the sizes of the chunks follow.
     """
 
@@ -240,7 +240,7 @@ def plan_submission(
             try:
                 temp.rename(run_pass.submission_dir(name))
             except OSError:
-                # Another plan was made meanwhile: a folder that is not empty can't be replaced.
+                # Another submission was planned meanwhile: a folder that is not empty can't be replaced.
                 if not run_pass.submission_dir(name).exists():
                     raise
                 number += 1

@@ -53,7 +53,7 @@ _TIMES = ("EnteredCurrentStatus", "JobCurrentStartExecutingDate")
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What ``look`` prints.
+    """What ``poll`` returns.
 
     Attributes:
         state: ``waiting``, ``done`` or ``failed``.
@@ -71,7 +71,7 @@ class Status:
 
 
 def known(asked: ModelRequest) -> dict[str, Any] | None:
-    """Return the answer of an earlier call for the same run and the same wishes, or None.
+    """Return the answer of an earlier call for the same run and the same request, or None.
 
     Raises:
         YoloError: That choice is not allowed any more.
@@ -129,8 +129,8 @@ def start(
         YoloError: HTCondor does not take it.
         OSError: The share can't be written.
     """
-    wishes = [asked.kind, asked.engine, asked.precision, asked.imgsz, asked.threads, asked.limit]
-    digest = hashlib.sha256(fsio.dumps([submit_file, *wishes]).encode()).hexdigest()[:16]
+    requested = [asked.kind, asked.engine, asked.precision, asked.imgsz, asked.threads, asked.limit]
+    digest = hashlib.sha256(fsio.dumps([submit_file, *requested]).encode()).hexdigest()[:16]
     folder = asked.run.prepare_dir
     try:
         constraint = f'{RUN} == "{asked.run.run_id}"'
@@ -164,7 +164,7 @@ def poll(
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Status:
-    """Look at the job once.
+    """Poll the job once.
 
     A command of HTCondor that fails does not end the wait: a schedd that restarts comes back.
 

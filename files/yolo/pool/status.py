@@ -1,4 +1,4 @@
-"""One look at a running pass: how far it is, and whether something stopped it.
+"""One poll of a running pass: how far it is, and whether something stopped it.
 
 A wait loop calls this on the submit host, as the job user, until the state is not ``waiting``.
 """
@@ -24,7 +24,7 @@ from .room import FULL_BYTES, Work, explain_room, free_bytes_of
 from .words import human_time, plural
 
 HISTORY_TRIES = 5
-"""Looks at the history for jobs that left the queue, a second apart, before they count as lost."""
+"""Polls of the history for jobs that left the queue, a second apart, before they count as lost."""
 
 SYSTEMATIC = 3
 """So many jobs that end badly before one ends well are no accident."""
@@ -83,7 +83,7 @@ def poll(
     image_bytes: int = 0,
     free_bytes: Callable[[Path], int] | None = None,
 ) -> Status:
-    """Look at the jobs of a submission once.
+    """Poll the jobs of a submission once.
 
     Jobs that are held, were removed or failed do not stop the others: only when no other is left, or
     when none went well, the wait ends. A command of HTCondor that fails does not end it either: a schedd
@@ -196,7 +196,7 @@ def _jobs(
         if queued or len(jobs) >= chunks:
             return jobs, 0
     # The history is rotated at some size. A job's own report is as good.
-    # Listed once: looking for each report that is not there would be a round trip on NFS.
+    # Listed once: a query for each report that is not there would be a round trip on NFS.
     reports = set(os.listdir(run_pass.jobs_dir)) if run_pass.jobs_dir.is_dir() else set()
     for proc in range(chunks):
         report = run_pass.job(submission, chunk_name(proc))

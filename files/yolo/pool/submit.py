@@ -58,7 +58,7 @@ def event_log(log_dir: Path, run_pass: Pass, submission: str) -> Path:
 
 
 def write_submit_file(run_pass: Pass, submission: str, text: str, log: Path) -> Path:
-    """Write the submit file of a submission: what only the plan knows, then the playbook's template.
+    """Write the submit file of a submission: what only planning determines, then the playbook's template.
 
     Args:
         run_pass: The pass.

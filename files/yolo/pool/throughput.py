@@ -1,6 +1,6 @@
-"""How fast jobs work, learnt from the newest ones, for the submission of the next submission.
+"""How fast jobs work, measured on the newest ones, to plan the next submission.
 
-``collect`` writes one small file for each set of settings that the speed depends on; ``plan``
+``finish`` writes one small file for each set of settings that the speed depends on; ``submit``
 reads it. It is no more than a hint: where it is missing or damaged, :data:`DEFAULT` stands in.
 """
 
@@ -52,10 +52,10 @@ DEFAULT = Throughput(2.0, 2.0)
 
 
 def measure(jobs: Sequence[JobReport], run_id: str) -> Throughput | None:
-    """Return the pace of a pass, or None if its jobs say too little.
+    """Return the throughput of a pass, or None if its jobs say too little.
 
     The rate is the median over the images, that is of jobs weighted by their images: a job that ran
-    again found some of its images done and looks far too fast.
+    again found some of its images done and seems far too fast.
 
     Args:
         jobs: Reports of the pass's jobs.
@@ -104,8 +104,8 @@ def _clamp(value: float, limits: tuple[float, float]) -> float:
     return min(max(value, limits[0]), limits[1])
 
 
-def pace_file(run: Run, settings: Mapping[str, Any]) -> Path | None:
-    """Return where the pace under these settings stands, or None if they name no weights."""
+def throughput_file(run: Run, settings: Mapping[str, Any]) -> Path | None:
+    """Return the file of the throughput under these settings, or None if they name no weights."""
     weights_id = settings.get("weights_id")
     if not weights_id:
         return None
@@ -115,8 +115,8 @@ def pace_file(run: Run, settings: Mapping[str, Any]) -> Path | None:
 
 
 def recall(run: Run, settings: Mapping[str, Any]) -> Throughput:
-    """Return the pace that was measured last under these settings, else :data:`DEFAULT`."""
-    path = pace_file(run, settings)
+    """Return the throughput that was measured last under these settings, else :data:`DEFAULT`."""
+    path = throughput_file(run, settings)
     if path is None:
         return DEFAULT
     try:
@@ -130,14 +130,14 @@ def recall(run: Run, settings: Mapping[str, Any]) -> Throughput:
 
 
 def remember(run: Run, settings: Mapping[str, Any], jobs: Sequence[JobReport]) -> None:
-    """Write the pace of a pass for the next submission under the same settings.
+    """Write the throughput of a pass for the next submission under the same settings.
 
     Nothing is written if the pass says too little, or is so small that older figures are better.
 
     Raises:
         OSError: The file can't be written, e.g. the disk is full.
     """
-    path, found = pace_file(run, settings), measure(jobs, run.run_id)
+    path, found = throughput_file(run, settings), measure(jobs, run.run_id)
     if path is None or found is None:
         return
     if found.images < FEWEST_IMAGES and recall(run, settings) is not DEFAULT:

@@ -1,6 +1,6 @@
 """What a run came to, in a few lines for the terminal, from the figures in its results folder.
 
-Eight lines at most, and fifteen where something failed or was skipped. Names of files may hold anything: each line
+Eight lines at most, ten of them more where something failed or was skipped. Names of files may hold anything: each line
 stays one line, with what can't be printed escaped.
 """
 
@@ -16,7 +16,7 @@ from ..share.errors import YoloError, one_line
 FAILED = 5
 """Lines about failed images, at most."""
 
-SKIPPED = 2
+SKIPPED = 5
 """Lines about skipped files, at most."""
 
 NAMES = 3

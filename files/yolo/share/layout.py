@@ -6,7 +6,7 @@ Pure functions of paths, nothing here touches the file system.
 
     <share>/weights/<weights_id>/source/            staged original weights
     <share>/weights/<weights_id>/model/             model.xml model.bin model.json
-    <share>/weights/<weights_id>/pace/<key>.json    how fast the newest jobs were
+    <share>/weights/<weights_id>/throughput/      how fast the newest jobs were
     <share>/weights/<weights_id>/{onnx,torch}/      the same for the other engines
     <share>/weights/<weights_id>/int8-<id>/         quantised with that sample of images
     <share>/weights/<weights_id>/measured/          which engine is the fastest, by type of host
@@ -149,7 +149,7 @@ class Pass:
 
     @property
     def outputs(self) -> Path:
-        """Which inputs the jobs wrote pictures and labels for, see ``outputs``."""
+        """Which inputs the jobs wrote images and labels for, see ``outputs``."""
         return self.root / "outputs.json"
 
     @property
@@ -208,7 +208,7 @@ class Run:
         """Return a pass by name.
 
         Raises:
-            ValueError: ``name`` is not in :data:`LEGS`.
+            ValueError: ``name`` is not in :data:`PASSES`.
         """
         if name not in PASSES:
             raise ValueError(f"pass {name!r}: expected one of {', '.join(PASSES)}")
@@ -228,12 +228,12 @@ class Weights:
 
     @property
     def model(self) -> Path:
-        """Directory with the weights in the form that the jobs read."""
+        """Directory with the weights in the export format that every run has: an OpenVINO IR."""
         return self.root / "model"
 
     def throughput(self, key: str) -> Path:
-        """How fast jobs with these weights work, a ``pace.Pace``; the key is of the settings that matter."""
-        return self.root / "pace" / f"{key}.json"
+        """How fast jobs with these weights work, a ``throughput.Throughput``; the key is of the settings in use."""
+        return self.root / "throughput" / f"{key}.json"
 
     def export(self, engine: str) -> Path:
         """Directory with the weights in the format that an engine reads."""

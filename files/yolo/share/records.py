@@ -146,13 +146,13 @@ class Record:
 def label_text(detections: Iterable[Detection], width: int, height: int) -> str:
     """Return a YOLO label file with confidence, as ultralytics' ``save_txt`` writes it.
 
-    One line for each object: class, centre x, centre y, width, height (fractions of the picture),
+    One line for each object: class, centre x, centre y, width, height (fractions of the image),
     score; six significant digits. Empty when nothing was found.
 
     Args:
-        detections: Objects of the picture.
-        width: Pixels of the picture.
-        height: Pixels of the picture.
+        detections: Objects of the image.
+        width: Pixels of the image.
+        height: Pixels of the image.
     """
     lines = []
     for index, score, (x1, y1, x2, y2) in detections:

@@ -38,7 +38,7 @@ options:
     default: []
 """
 EXAMPLES = r"""
-- name: Look at the virtual environment
+- name: Inspect the virtual environment
   yolo_venv_info:
     path: /opt/yolo/venv
     python: /usr/bin/python3

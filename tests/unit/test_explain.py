@@ -1,22 +1,7 @@
-import json
-
 import pytest
-from yolo.pool import ads, explain
-from yolo.share.errors import YoloError
+from make_ads import held, job
+from yolo.pool import explain
 
-# As condor_q -json prints a job of a run: expressions are texts in /Expr(...)/.
-JOB = {
-    "ClusterId": 12,
-    "ProcId": 3,
-    "JobStatus": 1,
-    "NumJobStarts": 0,
-    "RequestCpus": 1,
-    "RequestMemory": 900,
-    "RequestDisk": 50000,
-    "Err": "/srv/share/runs/r1/parallel/logs/s001-c00003.err",
-    "Iwd": "/srv/share/runs/r1/parallel",
-    "Requirements": '\\/Expr((TARGET.Arch == "X86_64") && (TARGET.OpSys == "LINUX"))\\/',
-}
 SLOT = {
     "Name": "slot1@execute1",
     "Machine": "execute1",
@@ -30,79 +15,6 @@ SLOT = {
     "TotalSlotMemory": 1900,
     "TotalSlotDisk": 9000000.0,
 }
-
-
-def job(**changes):
-    return {**JOB, **changes}
-
-
-def held(code, sub=0, reason="", **changes):
-    return job(JobStatus=5, HoldReasonCode=code, HoldReasonSubCode=sub, HoldReason=reason, **changes)
-
-
-@pytest.mark.parametrize("text", ["", " \n", "[]", "[\n]\n", "[ ]\n[ ]"])
-def test_no_jobs_are_printed_in_several_ways(text):
-    assert ads.parse_ads(text) == []
-
-
-def test_lists_of_several_schedds_are_one():
-    text = f"[\n{json.dumps(JOB)}\n]\n\n[\n{json.dumps(JOB)},\n{json.dumps(JOB)}\n]\n"
-    assert len(ads.parse_ads(text)) == 3
-
-
-def test_what_is_no_json_is_shown():
-    with pytest.raises(YoloError, match=r"can't read HTCondor's output.*-- Failed to fetch ads"):
-        ads.parse_ads("-- Failed to fetch ads from: <10.0.0.2:9618>")
-
-
-def test_a_job_in_both_lists_counts_once_as_the_history_says():
-    jobs = ads.merge([job(JobStatus=2), job(ProcId=4)], [job(JobStatus=4, ExitCode=0)])
-    assert sorted(jobs) == [3, 4]
-    assert ads.count(jobs.values()) == ads.Counts(idle=1, completed=1)
-
-
-def test_an_ad_without_a_proc_is_no_job():
-    assert ads.merge([{"ClusterId": 12}], []) == {}
-
-
-@pytest.mark.parametrize(
-    ("status", "field"),
-    [
-        (1, "idle"),
-        (2, "running"),
-        (3, "removed"),
-        (4, "completed"),
-        (5, "held"),
-        (6, "running"),
-        (7, "running"),
-        (None, "idle"),
-        (0, "idle"),
-    ],
-)
-def test_every_status_is_counted(status, field):
-    assert ads.count([job(JobStatus=status)]) == ads.Counts(**{field: 1})
-    assert ads.count([job(JobStatus=status)]).total == 1
-
-
-def test_a_job_whose_files_are_being_spooled_only_waits():
-    assert ads.state(held(16)) == "idle"
-
-
-@pytest.mark.parametrize(
-    ("ad", "expected"),
-    [
-        (job(JobStatus=4, ExitCode=0, ExitBySignal=False), None),
-        (job(JobStatus=4, ExitCode=1, ExitBySignal=False), "ended with exit code 1"),
-        (job(JobStatus=4, ExitBySignal=True, ExitSignal=9), "was killed by signal 9"),
-        (job(JobStatus=4), "ended without an exit code"),
-        (job(JobStatus=4, ExitCode="\\/Expr(undefined)\\/"), "ended without an exit code"),
-        (job(JobStatus=2, ExitCode=1), None),
-        (job(JobStatus=3), None),
-        (held(3, ExitCode=1), None),
-    ],
-)
-def test_only_a_completed_job_fails_by_its_exit(ad, expected):
-    assert ads.failed_exit(ad) == expected
 
 
 # Code, sub-code, HTCondor's own words, and what must be said about it.
@@ -135,7 +47,7 @@ HOLDS = [
     (21, 102, "memory usage exceeded request_memory", "more memory than its slot", "now 900 MB"),
     (21, 104, "disk usage exceeded allocated disk", "more disk", "inference_run_disk"),
     (22, 0, "Failed to initialize user log", "event log", "own disk"),
-    (23, 0, "", "does not know the job user", "site.yml"),
+    (23, 0, "", "the job user does not exist", "site.yml"),
     (26, 0, "", "SYSTEM_PERIODIC_HOLD", "condor_config_val"),
     (32, 0, "", "MAX_TRANSFER_INPUT_MB", "should_transfer_files = NO"),
     (33, 0, "", "MAX_TRANSFER_OUTPUT_MB", "should_transfer_files = NO"),

@@ -1,5 +1,5 @@
 import pytest
-from aws_trouble import aws_trouble
+from aws_error import aws_error
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ from aws_trouble import aws_trouble
     ],
 )
 def test_what_aws_refuses_comes_with_a_remedy_in_one_line(result, matter, remedy):
-    said = aws_trouble(result)
+    said = aws_error(result)
     assert matter in said
     assert remedy in said
     assert "\n" not in said
@@ -37,13 +37,13 @@ def test_what_aws_refuses_comes_with_a_remedy_in_one_line(result, matter, remedy
 
 def test_of_a_loop_the_item_that_failed_counts():
     items = [{"failed": False, "msg": "fine"}, {"failed": True, "msg": "ExpiredToken: over"}]
-    assert "have expired" in aws_trouble({"msg": "One or more items failed", "results": items})
+    assert "have expired" in aws_error({"msg": "One or more items failed", "results": items})
 
 
 def test_what_is_not_known_is_told_as_it_came():
-    assert aws_trouble({"msg": "the moon\n  is full"}) == "the moon is full."
-    assert aws_trouble({}) == "failed without a message."
+    assert aws_error({"msg": "the moon\n  is full"}) == "the moon is full."
+    assert aws_error({}) == "failed without a message."
 
 
 def test_a_long_message_is_cut():
-    assert len(aws_trouble({"msg": "x" * 5000})) < 300
+    assert len(aws_error({"msg": "x" * 5000})) < 300

@@ -64,7 +64,7 @@ REMEDIES = (
 DETAIL_LENGTH = 200
 
 
-def aws_trouble(result: Mapping) -> str:
+def aws_error(result: Mapping) -> str:
     """Return what went wrong in one line: the matter, what AWS said, what to do.
 
     Args:
@@ -86,4 +86,4 @@ class FilterModule:
 
     def filters(self) -> dict:
         """Return the filters of this file."""
-        return {"aws_trouble": aws_trouble}
+        return {"aws_error": aws_error}

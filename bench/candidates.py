@@ -1,6 +1,6 @@
-"""Runs each contestant once, as a command of its own, and says how long it took.
+"""Runs each candidate once, as a command of its own, and says how long it took.
 
-All get the same images, weights, size of input and thresholds, and write the same: a picture with
+All get the same images, weights, size of input and thresholds, and write the same: an image with
 boxes and a label file for each image.
 """
 
@@ -20,12 +20,12 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 class BenchError(Exception):
-    """A contestant could not be measured; the text says why."""
+    """A candidate could not be measured; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What every contestant is asked to do.
+    """What every candidate is asked to do.
 
     Attributes:
         images: Flat folder.
@@ -51,14 +51,14 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Shot:
+class Measurement:
     """One measurement.
 
     Attributes:
         seconds: What the images/s are taken over; README.md says what is in it for whom.
         images: Images done.
         command_seconds: The whole command, from its start to its end.
-        details: What else the contestant says.
+        details: What else the candidate says.
     """
 
     seconds: float
@@ -127,15 +127,15 @@ def play(playbook: str, values: Mapping[str, object], log: Path) -> float:
     return seconds
 
 
-def forward(job: Job, name: str) -> Shot:
+def forward(job: Job, name: str) -> Measurement:
     """(a) Forward passes only, one process a core. ``name`` is not used: nothing is written."""
     command = [sys.executable, "-m", "bench.forward", "--model", job.model, "--images", job.images]
     seconds, text = run([*command, "--imgsz", str(job.imgsz)], job.log)
     said = last_json(text)
-    return Shot(float(said["seconds"]), int(said["images"]), seconds, said)
+    return Measurement(float(said["seconds"]), int(said["images"]), seconds, said)
 
 
-def forward_hosts(job: Job, name: str, run_id: str) -> Shot:
+def forward_hosts(job: Job, name: str, run_id: str) -> Measurement:
     """(a) The same inside the execute hosts, all at once, with model, engine and images of a run of ours.
 
     Args:
@@ -154,14 +154,14 @@ def forward_hosts(job: Job, name: str, run_id: str) -> Shot:
     return from_hosts(json.loads(out.read_text()), seconds)
 
 
-def from_hosts(hosts: Sequence[Mapping[str, Any]], command_seconds: float) -> Shot:
+def from_hosts(hosts: Sequence[Mapping[str, Any]], command_seconds: float) -> Measurement:
     """Return the measurement of hosts that worked side by side: their images/s add up."""
     images = sum(int(host["images"]) for host in hosts)
     rate = sum(int(host["images"]) / float(host["seconds"]) for host in hosts)
-    return Shot(images / rate, images, command_seconds, {"hosts": list(hosts)})
+    return Measurement(images / rate, images, command_seconds, {"hosts": list(hosts)})
 
 
-def predict(job: Job, name: str) -> Shot:
+def predict(job: Job, name: str) -> Measurement:
     """(b) ``yolo predict`` of ultralytics, one process, as people type it."""
     out = job.scratch / name
     options = {
@@ -179,38 +179,38 @@ def predict(job: Job, name: str) -> Shot:
     }
     words = [f"{key}={value}" for key, value in options.items()]
     seconds, _ = run([Path(sys.executable).parent / "yolo", "predict", *words], job.log)
-    return Shot(seconds, _pictures(out / "predict", job.count), seconds)
+    return Measurement(seconds, _count_images(out / "predict", job.count), seconds)
 
 
-def detect_py(job: Job, name: str, checkout: Path, weights: Path) -> Shot:
+def detect_py(job: Job, name: str, checkout: Path, weights: Path) -> Measurement:
     """(b) ``detect.py`` of a checkout of ultralytics/yolov5, with weights of that project."""
     out = job.scratch / name
     command = [sys.executable, checkout / "detect.py", "--weights", weights, "--source", job.images]
     command += ["--imgsz", str(job.imgsz), "--conf-thres", str(job.conf), "--iou-thres", str(job.iou)]
     command += ["--device", "cpu", "--save-txt", "--save-conf", "--project", out, "--name", "detect"]
     seconds, _ = run(command, job.log, checkout)
-    return Shot(seconds, _pictures(out / "detect", job.count), seconds)
+    return Measurement(seconds, _count_images(out / "detect", job.count), seconds)
 
 
-def ray_data(job: Job, name: str) -> Shot:
+def ray_data(job: Job, name: str) -> Measurement:
     """(c) Ray Data with two actors."""
     command = [sys.executable, "-m", "bench.ray_data", "--weights", job.weights, "--images", job.images]
     command += ["--out", job.scratch / name, "--imgsz", str(job.imgsz), "--conf", str(job.conf), "--iou", str(job.iou)]
     seconds, text = run(command, job.log)
-    _pictures(job.scratch / name / "images", job.count)
+    _count_images(job.scratch / name / "images", job.count)
     said = last_json(text)
-    return Shot(seconds, int(said["images"]), seconds, said)
+    return Measurement(seconds, int(said["images"]), seconds, said)
 
 
-def _pictures(folder: Path, expected: int) -> int:
-    # A contestant that skips images would win.
+def _count_images(folder: Path, expected: int) -> int:
+    # A candidate that skips images would win.
     found = sum(path.suffix.lower() in (".jpg", ".jpeg", ".png") for path in folder.iterdir())
     if found != expected:
-        raise BenchError(f"{found} pictures in {folder}; expected {expected}")
+        raise BenchError(f"{found} images in {folder}; expected {expected}")
     return found
 
 
-def ours(job: Job, name: str, mode: str, weights: str, extra: Mapping[str, str] | None = None) -> Shot:
+def ours(job: Job, name: str, mode: str, weights: str, extra: Mapping[str, str] | None = None) -> Measurement:
     """(d), (e) ``run_inference.yml`` on the cluster that is up, figures from its ``metrics.json``.
 
     Args:
@@ -235,7 +235,7 @@ def ours(job: Job, name: str, mode: str, weights: str, extra: Mapping[str, str] 
     return from_metrics(json.loads((job.scratch / "results" / name / "metrics.json").read_text()), seconds)
 
 
-def from_metrics(metrics: Mapping[str, Any], command_seconds: float) -> Shot:
+def from_metrics(metrics: Mapping[str, Any], command_seconds: float) -> Measurement:
     """Return the measurement in a run's ``metrics.json``.
 
     Raises:
@@ -253,6 +253,6 @@ def from_metrics(metrics: Mapping[str, Any], command_seconds: float) -> Shot:
         "detections": counts["detections"],
         "cpu_models": metrics["cpu_models"],
         "versions": metrics["versions"],
-        **{name: metrics[name] for name in ("engine", "precision") if name in metrics},
+        **{name: metrics[name] for name in ("engines", "precisions") if name in metrics},
     }
-    return Shot(float(times["wall_seconds"]), counts["processed"], command_seconds, details)
+    return Measurement(float(times["wall_seconds"]), counts["processed"], command_seconds, details)

@@ -37,7 +37,7 @@ def test_a_job_that_found_its_images_done_does_not_count_for_many(run):
     assert throughput.measure(jobs, "r1").images_per_second == 2.0
 
 
-def test_jobs_that_say_nothing_have_no_pace(run):
+def test_jobs_that_say_nothing_have_no_throughput(run):
     run_pass = run.get_pass("parallel")
     assert throughput.measure([], "r1") is None
     assert throughput.measure([report(run_pass, "c00000", 5.0, 5.0, 3)], "r1") is None
@@ -85,10 +85,10 @@ def test_a_few_images_do_not_replace_what_many_showed(run):
     ],
 )
 def test_a_damaged_file_counts_as_none(run, text):
-    fsio.write_text(throughput.pace_file(run, SETTINGS), text)
+    fsio.write_text(throughput.throughput_file(run, SETTINGS), text)
     assert throughput.recall(run, SETTINGS) == DEFAULT
 
 
-def test_settings_that_name_no_weights_have_no_pace(run):
+def test_settings_that_name_no_weights_have_no_throughput(run):
     throughput.remember(run, {}, [report(run.get_pass("parallel"), "c00000", 0.0, 11.0, 20)])
     assert throughput.recall(run, {}) == DEFAULT

@@ -234,4 +234,4 @@ def test_a_manager_that_has_just_started_is_given_time_and_a_lost_host_is_not_wa
     pool = Pool(slots=[SLOT | {"DaemonStartTime": NOW - age}])
     found = hosts.poll(2, pool, now=lambda: NOW)
     assert (found.state, found.machines) == (state, [("execute1.yolo.internal", 2)])
-    assert ("knows 1 of 2" in found.line) == (state == "waiting")
+    assert ("1 of 2 have reported" in found.line) == (state == "waiting")
