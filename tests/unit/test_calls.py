@@ -87,7 +87,7 @@ def test_a_path_that_ansible_would_split_is_refused(call, playbook):
 def test_from_another_folder_with_an_inventory_there_relative_paths_are_meant_from_there(call):
     call.environment["HOME"] = str(call.folder / "home")
     output = call(str(PROJECT / "run_inference.yml"), "-e", "images=photos")
-    assert f"no such images: {call.folder}/photos;" in output
+    assert f"ERROR: no such images: {call.folder}/photos;" in output
     images = call.folder / "home" / "photos"
     images.mkdir(parents=True)
     (images / "a.jpg").write_bytes(b"\xff\xd8\xff begins like a JPEG")
@@ -125,7 +125,7 @@ def test_a_checkout_that_anyone_may_write_to_has_its_settings_too(call):
         (checkout / path.name).symlink_to(path)
     output = call("run_inference.yml", "-e", "images=photos", where=checkout)
     assert f"Starting again with the settings in {PROJECT}/ansible.cfg" in output
-    assert f"no such images: {checkout}/photos;" in output
+    assert f"ERROR: no such images: {checkout}/photos;" in output
 
 
 def test_settings_of_another_project_are_named(call):
