@@ -12,7 +12,7 @@ from .condor import CommandFailed, Runner, run_command
 from .words import plural
 
 SETTLED = 60
-"""Seconds after the start of the central manager by which every host that is up has reported: every 20 s, so 41."""
+"""Seconds after its start by which the central manager lists every host that is up: with reports each 20 s, 41."""
 
 _ATTRIBUTES = "Machine,TotalSlotCpus,TotalSlotMemory"
 
