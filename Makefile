@@ -93,6 +93,10 @@ lint-rest: $(VENV)/test
 .PHONY: lint
 lint: lint-rest lint-ansible ## Style of playbooks, YAML and Python
 
+.PHONY: docs
+docs: $(VENV)/control ## Tables of the roles' inputs in their READMEs
+	$(BIN)/python docs/role_tables.py
+
 .PHONY: unit
 unit: $(VENV)/test ## Unit tests
 	$(BIN)/python -m pytest

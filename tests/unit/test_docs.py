@@ -1,0 +1,71 @@
+import re
+from pathlib import Path
+
+import pytest
+import role_tables
+import yaml
+from yolo.cli import main as cli
+from yolo.request.inputs import INPUTS, OTHER_VARIABLES, ROLE
+
+PROJECT = Path(__file__).resolve().parents[2]
+SPECS = sorted((PROJECT / "roles").glob("*/meta/argument_specs.yml"))
+
+
+def load(path):
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parents[1].name)
+def test_a_roles_table_is_made_from_its_specs(path):
+    readme = (path.parents[1] / "README.md").read_text("utf-8")
+    assert role_tables.updated(readme, role_tables.table(load(path))) == readme, "run `make docs`"
+
+
+def test_a_table_that_is_out_of_date_is_seen():
+    path = PROJECT / "roles/nfs_client/meta/argument_specs.yml"
+    specs = load(path)
+    specs["argument_specs"]["main"]["options"]["nfs_client_timeout"]["default"] = 7
+    readme = (path.parents[1] / "README.md").read_text("utf-8")
+    assert role_tables.updated(readme, role_tables.table(specs)) != readme
+    with pytest.raises(ValueError, match="no marks"):
+        role_tables.updated("# A role\n", "")
+
+
+def test_cells():
+    option = {"description": ["One V(a|b).", "Two."], "type": "list", "default": []}
+    specs = {"argument_specs": {"main": {"options": {"x": option, "y": {"description": "Why.", "required": True}}}}}
+    assert role_tables.table(specs).splitlines()[2:] == [
+        "| `x` | `[]` | One `a\\|b`. Two. |",
+        "| `y` | required | Why. |",
+    ]
+
+
+@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parents[1].name)
+def test_defaults_of_specs_are_the_roles_own(path):
+    defaults = load(path.parents[1] / "defaults/main.yml") if (path.parents[1] / "defaults/main.yml").exists() else {}
+    for name, option in role_tables.options(load(path)).items():
+        value = (defaults or {}).get(name)
+        # One that is computed stands in defaults/main.yml alone.
+        if "default" in option and value is not None and "{{" not in str(value):
+            assert str(value) == str(option["default"]), name
+
+
+def test_a_runs_inputs_are_the_same_for_the_role_and_the_command():
+    options = role_tables.options(load(PROJECT / "roles/inference_run/meta/argument_specs.yml"))
+    named = {ROLE + (entry.variable or name): entry for name, entry in INPUTS.items()}
+    assert set(options) == set(named) | {ROLE + name for name in OTHER_VARIABLES}
+    for name, entry in named.items():
+        if "default" in options[name]:
+            assert str(options[name]["default"]) == str(entry.default), name
+    variables = (PROJECT / "roles/inference_run/vars/main.yml").read_text("utf-8")
+    assert [name for name in INPUTS if not re.search(rf"(?m)^    {name}: ", variables)] == []
+
+
+def test_every_input_of_a_run_is_on_the_first_page():
+    page = (PROJECT / "README.md").read_text("utf-8")
+    assert [name for name in INPUTS if f"`{name}`" not in page] == []
+
+
+def test_every_command_is_on_the_packages_page():
+    page = (PROJECT / "files/yolo/README.md").read_text("utf-8")
+    assert [name for name in cli.COMMANDS if f"`{name}`" not in page] == []
