@@ -1,7 +1,7 @@
 """Write the tables of inputs in the roles' READMEs from `meta/argument_specs.yml`: `make docs`.
 
-    docs/role_tables.py            write them
-    docs/role_tables.py --check    write nothing; exit code 1 and a list where one is out of date
+docs/role_tables.py            write them
+docs/role_tables.py --check    write nothing; exit code 1 and a list where one is out of date
 """
 
 from __future__ import annotations
