@@ -42,11 +42,17 @@ def test_cells():
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parents[1].name)
 def test_defaults_of_specs_are_the_roles_own(path):
-    defaults = load(path.parents[1] / "defaults/main.yml") if (path.parents[1] / "defaults/main.yml").exists() else {}
-    for name, option in role_tables.options(load(path)).items():
-        value = (defaults or {}).get(name)
+    own = path.parents[1] / "defaults/main.yml"
+    defaults = (load(own) or {}) if own.exists() else {}
+    options = role_tables.options(load(path))
+    assert set(defaults) <= set(options)
+    for name, option in options.items():
+        value = defaults.get(name)
         # One that is computed stands in defaults/main.yml alone.
-        if "default" in option and value is not None and "{{" not in str(value):
+        if "{{" in str(value):
+            continue
+        assert ("default" in option) == (name in defaults), name
+        if name in defaults:
             assert str(value) == str(option["default"]), name
 
 
