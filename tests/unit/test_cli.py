@@ -363,3 +363,18 @@ def test_finishing_merges_and_names_what_jobs_left_undone(prepared, htcondor):
         "pass": "parallel", "images": 8, "unfinished": 2, "reason": "held", "remedy": "release", "changed": True
     }  # fmt: skip
     assert fsio.read_json(run_pass.metrics_json)["counts"]["ok"] == 6
+
+
+def test_what_a_wait_for_execute_hosts_found_is_said(run, htcondor):
+    # The first answer has none; the next has both.
+    more = htcondor.folder / "later"
+    fsio.write_json(more, SLOTS)
+    htcondor.script(
+        "condor_status",
+        f'case "$*" in *Partitionable*) if [ -e {more}.seen ]; then cat {more}; else touch {more}.seen; fi;; esac',
+    )
+    code, said, error = yolo("prepare", "--run-dir", run.root, "--expected", "e1,e2", **htcondor.environment)
+    assert code == 0, error
+    lines = [message["line"] for message in said if "line" in message]
+    assert lines[0].startswith("waiting for the execute hosts")
+    assert lines[-1] == "2 execute hosts with 4 processors in the pool"

@@ -78,11 +78,14 @@ def find_hosts(expected: Sequence[str]) -> hosts.Status:
     """
     notices = Notices(lambda text: say(notice=text), time.monotonic)
     end = time.monotonic() + SECONDS_FOR_HOSTS
+    waited = False
     while True:
         found = hosts.poll(len(expected))
+        if waited or found.state != "done":
+            say(line=found.line)
         if found.state == "done" or time.monotonic() > end:
             break
-        say(line=found.line)
+        waited = True
         if found.reason is not None and found.remedy is not None:
             notices.update([Explanation(found.reason, found.remedy)])
         time.sleep(_SECONDS_BETWEEN_POLLS)
