@@ -55,7 +55,7 @@ demo-images: $(VENV)/control
 demo: up demo-images ## From nothing to results: local hosts, pool, detection on sample images
 	$(PLAY) site.yml
 	$(PLAY) run_inference.yml -e images=$(DEMO_IMAGES)/images -e weights=demo -e run_id=demo
-	@printf '\n%s\n' \
+	@printf '%s\n' "" \
 	  "Results:               results/demo/ (report.html, images/, labels/, predictions.json, metrics.json, results.zip)" \
 	  "Your own images:       $(BIN)/ansible-playbook run_inference.yml -e images=PATH -e weights=yolov5s" \
 	  "Take the cluster down: make down"
