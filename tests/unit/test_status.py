@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 from make_run import make_run, put_job, put_progress
-from yolo.pool import condor, plan, room, status, words
+from yolo.pool import condor, plan, room, status
 from yolo.pool.condor import CommandFailed, Condor
-from yolo.share import fsio
+from yolo.share import fsio, words
 from yolo.share.errors import YoloError
 
 NOW = 1100.0

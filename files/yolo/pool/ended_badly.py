@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..share.layout import Pass, chunk_name
+from ..share.words import plural
 from . import ads
 from .ads import Ad
 from .explain import Explanation, explain_exit, explain_hold, explain_removed, reason_for_images
-from .words import plural
 
 _TAIL_BYTES = 4096
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..share.words import plural
 from . import ads
 from .condor import CommandFailed, Runner, run_command
-from .words import plural
 
 SETTLED = 60
 """Seconds after its start by which the central manager lists every host that is up: with reports each 20 s, 41."""

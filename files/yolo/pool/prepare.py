@@ -20,6 +20,7 @@ from ..model.selection import ModelRequest, answer, check_limit, kept_selection
 from ..share import fsio
 from ..share.errors import EXIT_ERROR, YoloError
 from ..share.layout import Run
+from ..share.words import human_time
 from . import ads
 from .ads import Ad
 from .condor import CommandFailed, Condor, Runner, run_command
@@ -34,7 +35,6 @@ from .explain import (
     explain_too_large,
 )
 from .status import HISTORY_TRIES
-from .words import human_time
 
 RUN, ASKED = "YoloPrepares", "YoloAsked"
 """Attributes of the job: the run's name, and a digest of its submit file and of what the run wants."""

@@ -15,13 +15,13 @@ from ..share import fsio
 from ..share.errors import YoloError
 from ..share.layout import Pass, chunk_name
 from ..share.records import JobReport, Progress
+from ..share.words import human_time, plural
 from . import ads
 from .ads import Ad
 from .condor import CommandFailed, Jobs
 from .ended_badly import explain_first, explain_kinds, unfinished_reasons
 from .explain import Explanation, explain_exit, explain_idle, explain_too_large, held_by_hand
 from .room import FULL_BYTES, Work, explain_room, free_bytes_of
-from .words import human_time, plural
 
 HISTORY_TRIES = 5
 """Polls of the history for jobs that left the queue, a second apart, before they count as lost."""

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..share import fsio
 from ..share.errors import YoloError, one_line
+from ..share.words import plural
 
 FAILED = 5
 """Lines about failed images, at most."""
@@ -139,8 +140,3 @@ def _comparison(compared: Mapping[str, Any]) -> Iterator[str]:
 def _place(folder: Path) -> str:
     found = [f"{name}/" if (folder / name).is_dir() else name for name in _OUTPUTS if (folder / name).exists()]
     return f"Results: {folder} ({', '.join(found)})"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """Return a number and what it counts: "1 image", "2 images"."""
-    return f"{count} {one if count == 1 else many or f'{one}s'}"

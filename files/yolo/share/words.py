@@ -13,6 +13,6 @@ def human_time(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min"
 
 
-def plural(number: int, noun: str) -> str:
-    """Return a number of things: ``1 job``, ``2 jobs``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def plural(count: int, one: str, many: str = "") -> str:
+    """Return a number and what it counts: ``1 job``, ``2 jobs``."""
+    return f"{count} {one if count == 1 else many or f'{one}s'}"
