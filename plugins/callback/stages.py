@@ -23,6 +23,7 @@ The line that moves, for action plugins:
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import sys
@@ -170,6 +171,10 @@ class Stages(CallbackBase):
         self._rescued: dict[str, str] = {}
         self._width = terminal_width(sys.stdout, os.environ)
         share_width(self._width)
+        # So that a reader at a pipe gets each line at once. A flush() of ours lacks Display's lock: when another
+        # thread writes what workers say, it corrupts the stream, and Python may crash.
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         """End the stage before, begin the next."""
@@ -259,7 +264,6 @@ class Stages(CallbackBase):
         if self._width:
             self._display.display(_ERASE, newline=False, screen_only=True)
         self._display.display(text, color=color, stderr=stderr)
-        sys.stdout.flush()
 
     def _say_last(self) -> None:
         for text in self._last:
@@ -298,7 +302,6 @@ class Stages(CallbackBase):
         result.result.pop("deprecations", None)
         if self._width and result.result.get("warnings"):
             self._display.display(_ERASE, newline=False, screen_only=True)
-            sys.stdout.flush()
         self._handle_warnings(result.result)
 
     def _end_stage(self) -> None:

@@ -22,12 +22,15 @@ short_description: Linear, through Mitogen where it is installed and fits
 description:
   - Runs tasks like the C(linear) strategy, in a Python process that stays on each host for the whole playbook.
   - Without Mitogen on the control node it is the C(linear) strategy itself, as for plays that work on the control node,
-    reboot hosts, wait for hosts that are not known yet, or follow a command while it runs.
+    reboot hosts, wait for hosts that are not known yet, follow a command while it runs, or need no Python on the hosts.
 author: the project
 """
 
 NEW_CONNECTION = frozenset({"reboot", "wait_for_connection"})
 """Modules that need what Mitogen does not do: go on after a restart, and reach a host whose key is not known yet."""
+
+NO_PYTHON = frozenset({"raw", "synchronize"})
+"""Modules that leave a process on the host without work: ssh starts their commands."""
 
 NOTICE = "Use of strategy plugins not included in ansible.builtin"
 
@@ -42,9 +45,9 @@ def flat(tasks: Iterable[Any]) -> Iterator[Any]:
 
 
 def needs_ssh(task: Any) -> bool:
-    """Whether a task needs a connection of Ansible's own: a new one, or one that passes on what a command says."""
+    """Whether a task is for Ansible's own connection: a new one, one without Python, or one that passes on lines."""
     module = task.action.rpartition(".")[2]
-    return module in NEW_CONNECTION or (module == "yolo" and "code" in task.args)
+    return module in NEW_CONNECTION | NO_PYTHON or (module == "yolo" and "code" in task.args)
 
 
 def fits(play: Any) -> bool:

@@ -11,12 +11,15 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from remote import WAY_IN, Remote, ways
 from shared_data import SHARED
 
 if TYPE_CHECKING:
@@ -72,6 +75,8 @@ class Cluster:
     def __init__(self, inventory: str, results: Path) -> None:
         self.inventory = inventory
         self.results = results
+        # A socket's path may have 104 characters.
+        self._remote = Remote(Path(tempfile.mkdtemp(prefix="ssh-")), self._ways)
 
     def arguments(self, images: Path | str, **inputs: object) -> list[str]:
         """Command line of a run over ``images``; ``inputs`` are what a user gives with -e."""
@@ -106,40 +111,27 @@ class Cluster:
 
     def on(self, host: str, *argv: str, user: str = "root") -> str:
         """Run a command on a host and return what it prints; fails when it fails."""
-        said = self._module(host, "command", {"argv": argv}, user)
-        return said.partition("(stdout)")[2].replace("\\n", "\n").strip()
+        return self._remote.run(host, argv, user)
 
     def send(self, host: str, source: Path, path: str) -> None:
         """Copy a file to a host."""
-        self._module(host, "copy", {"src": str(source), "dest": path, "mode": "0644"}, "root")
+        self._remote.run(host, ("install", "-m", "0644", "/dev/stdin", path), "root", source.read_bytes())
 
-    def fetch(self, host: str, path: str, target: Path) -> None:
-        """Copy a file from a host."""
-        self._module(host, "fetch", {"src": path, "dest": str(target), "flat": True}, "root")
+    def close(self) -> None:
+        """End the connections to the hosts."""
+        self._remote.close()
 
-    def _module(self, host: str, module: str, arguments: dict[str, object], user: str) -> str:
+    def _ways(self) -> list[dict[str, Any]]:
+        asked = ["-m", "ansible.builtin.debug", "-a", json.dumps({"msg": WAY_IN})]
         done = subprocess.run(
-            [
-                command("ansible"),
-                "-i",
-                self.inventory,
-                host,
-                "--become",
-                "--become-user",
-                user,
-                "--one-line",
-                "--module-name",
-                f"ansible.builtin.{module}",
-                "--args",
-                json.dumps(arguments),
-            ],
+            [command("ansible"), "-i", self.inventory, "all", *asked],
             cwd=PROJECT,
-            env=PLAIN | {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.oneline", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "0"},
+            env=PLAIN | {"ANSIBLE_STDOUT_CALLBACK": "ansible.posix.json", "ANSIBLE_LOAD_CALLBACK_PLUGINS": "1"},
             text=True,
             capture_output=True,
         )
-        assert done.returncode == 0, f"{host}: {arguments}: {done.stdout}{done.stderr}"
-        return done.stdout
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+        return ways(done.stdout)
 
 
 def changes(output: str) -> dict[str, int]:
@@ -169,8 +161,10 @@ def shared(path: str) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Cluster:
-    return Cluster(os.environ.get("CLUSTER_INVENTORY", "inventory"), tmp_path_factory.mktemp("results"))
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(os.environ.get("CLUSTER_INVENTORY", "inventory"), tmp_path_factory.mktemp("results"))
+    yield cluster
+    cluster.close()
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,8 @@ import signal
 import subprocess
 import time
 
-from conftest import PLAIN, PROJECT, command
+from conftest import PLAIN, PROJECT, Outcome, command, files
+from hard_cases import make_zip
 
 WAITING = "running"
 """Stands in the line that shows how far a run is."""
@@ -94,16 +95,14 @@ def test_ctrl_c_says_what_goes_on_and_how_to_resume_watch_and_cancel(cluster, sa
 
 
 def test_from_the_users_own_folder_with_an_inventory_there(cluster, samples, tmp_path):
-    images = tmp_path / "my photos"
-    images.mkdir()
+    photos = sorted(samples.rglob("*.jpg"))[:2]
+    images = make_zip(photos, tmp_path / "three photos.zip")
     home = tmp_path / "a new home"
     home.mkdir()
-    for photo in sorted(samples.rglob("*.jpg"))[:2]:
-        shutil.copy(photo, images)
     shutil.copy(PROJECT / "files/demo/yolov5n-demo.pt", tmp_path / "w.pt")
     hosts = PROJECT / cluster.inventory
     shutil.copy(hosts / "local.yml" if hosts.is_dir() else hosts, tmp_path / "hosts.yml")
-    given = {"images": "my photos", "weights": "./w.pt", "results": "out", "run_id": "own-folder"}
+    given = {"images": images.name, "weights": "./w.pt", "results": "out", "run_id": "own-folder"}
     done = subprocess.run(
         [command("ansible-playbook"), "-i", "hosts.yml", PROJECT / "run_inference.yml", "-e", json.dumps(given)],
         cwd=tmp_path,
@@ -117,4 +116,14 @@ def test_from_the_users_own_folder_with_an_inventory_there(cluster, samples, tmp
     assert f"in {images}" in done.stdout
     assert f"Results: {tmp_path}/out/own-folder " in done.stdout
     assert (tmp_path / "out/own-folder/results.zip").is_file()
-    assert json.loads((tmp_path / "out/own-folder/metrics.json").read_bytes())["counts"]["ok"] == 2
+    from_zip = Outcome(0, done.stdout, tmp_path / "out/own-folder")
+    assert from_zip.metrics["counts"]["ok"] == 2
+    assert files(from_zip.results / "images") == {f"in a zip/{photo.name}" for photo in photos}
+
+    # One image alone, with the same weights from elsewhere: the same image has the same boxes, whichever way it came.
+    alone = cluster.infer(photos[0], run_id="one", conf=from_zip.metrics["settings"]["conf"])
+    assert alone.code == 0
+    assert files(alone.results / "images") == {photos[0].name}
+    expected = [item["bbox"] for item in from_zip.predictions if item["file_name"].endswith(photos[0].name)]
+    assert [item["bbox"] for item in alone.predictions] == expected
+    assert expected

@@ -137,22 +137,42 @@ NO_KEYS = {name: None for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 @pytest.mark.parametrize(
     ("inputs", "environment", "said"),
     [
-        ({"cluster_name": ""}, {}, "cluster_name is '': expected lower-case letters, digits and hyphens"),
-        ({"ec2_ssh_from": "0.0.0.0/0"}, {}, "ec2_ssh_from is '0.0.0.0/0': expected"),
-        ({"ec2_ssh_from": "::/0"}, {}, "ec2_ssh_from is '::/0': expected"),
-        ({"ec2_execute_type": "t3.large"}, {}, "not burstable"),
-        ({"ec2_execute_count": 0}, {}, "ec2_execute_count is '0': expected a number from 1 to 200"),
-        ({"ec2_manager_disk": 4}, {}, "expected GiB, from 8"),
-        ({"ec2_vpc_id": "vpc-1"}, {}, "expected a VPC and one of its subnets"),
-        ({"ec2_tags": {"Name": "mine"}}, {}, "expected a dictionary without Name"),
-        ({}, NO_KEYS, "no AWS credentials"),
-        ({}, {"AWS_REGION": "us-east-9"}, "ec2_region is 'us-east-9', which account"),
-        ({"ec2_image_name": "debian-99-*"}, {}, "No image 'debian-99-*' of owner 136693071363"),
+        (
+            {
+                "ec2_ssh_from": "0.0.0.0/0",
+                "ec2_execute_type": "t3.large",
+                "ec2_execute_count": 0,
+                "ec2_manager_disk": 4,
+                "ec2_vpc_id": "vpc-1",
+                "ec2_tags": {"Name": "mine"},
+            },
+            {},
+            [
+                "ec2_ssh_from is '0.0.0.0/0': expected",
+                "not burstable",
+                "ec2_execute_count is '0': expected a number from 1 to 200",
+                "expected GiB, from 8",
+                "expected a VPC and one of its subnets",
+                "expected a dictionary without Name",
+            ],
+        ),
+        (
+            {"cluster_name": "", "ec2_ssh_from": "::/0"},
+            {},
+            [
+                "cluster_name is '': expected lower-case letters, digits and hyphens",
+                "ec2_ssh_from is '::/0': expected",
+            ],
+        ),
+        ({}, NO_KEYS, ["no AWS credentials"]),
+        ({}, {"AWS_REGION": "us-east-9"}, ["ec2_region is 'us-east-9', which account"]),
+        ({"ec2_image_name": "debian-99-*"}, {}, ["No image 'debian-99-*' of owner 136693071363"]),
     ],
 )
-def test_wrong_input_stops_before_anything_is_made(ec2, playbooks: Playbooks, inputs, environment, said):
+def test_all_wrong_inputs_are_named_before_anything_is_made(ec2, playbooks: Playbooks, inputs, environment, said):
     asked = Playbooks(playbooks.inventory, INPUTS, {"CLUSTER_NAME": HALF} | environment)
-    assert said in asked.refused(PROVISION, **inputs)
+    refused = asked.refused(PROVISION, **inputs)
+    assert [words for words in said if words not in refused] == []
     assert leftovers(ec2, HALF) == {}
 
 

@@ -10,9 +10,8 @@ import time
 import zipfile
 from pathlib import Path
 
-import pytest
-from conftest import Cluster, Outcome, changes, files
-from hard_cases import BROKEN, GOOD, SKIPPED, make_folder, make_zip
+from conftest import Cluster, changes, files
+from hard_cases import BROKEN, GOOD, SKIPPED, make_folder
 
 JOBS = 'YoloRunId == "{}"'
 
@@ -67,21 +66,6 @@ def test_any_names_and_bad_files_then_again(cluster, samples, tmp_path):
     assert {item["path"] for item in second.metrics["failures"]} == failures.keys() - {"noise.jpg"}
 
 
-def test_a_zip_and_one_image(cluster, samples, tmp_path):
-    packed = make_zip(photos(samples)[:2], tmp_path / "three photos.zip")
-    from_zip = cluster.infer(packed, run_id="zip")
-    assert from_zip.code == 0
-    assert files(from_zip.results / "images") == {f"in a zip/{photo.name}" for photo in photos(samples)[:2]}
-    one = photos(samples)[0]
-    alone = cluster.infer(one, run_id="one")
-    assert alone.code == 0
-    assert files(alone.results / "images") == {one.name}
-    # The same image gives the same boxes, whichever way it came.
-    expected = [i["bbox"] for i in from_zip.predictions if i["file_name"].endswith(one.name)]
-    assert [i["bbox"] for i in alone.predictions] == expected
-    assert expected
-
-
 def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):
     new = cluster.infer(samples, "--check", run_id="check")
     assert new.code == 0
@@ -91,27 +75,15 @@ def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):
     assert "check" not in cluster.on("manager", "ls", "/srv/share/runs").split()
 
 
-@pytest.mark.parametrize(
-    ("inputs", "said"),
-    [
-        ({"images": "/nowhere at all"}, "/nowhere at all"),
-        ({"images": "{tmp}"}, "no image"),
-        ({"conf": "1.5"}, "conf is '1.5'; expected a number from 0 to 1"),
-        ({"mode": "fast"}, "mode is 'fast'; expected parallel, single or compare"),
-        ({"imgsz": "333"}, "imgsz is '333'; expected a multiple of 32"),
-        ({"run_id": "../up"}, "run_id is '../up'; expected"),
-        ({"weights": "yolov5zz"}, "yolov5zz"),
-        ({"weights": "/nowhere.pt"}, "/nowhere.pt"),
-    ],
-)
-def test_a_wrong_input_is_one_clear_error_before_any_change(cluster, samples, tmp_path, inputs, said):
-    images = inputs.pop("images", str(samples)).replace("{tmp}", str(tmp_path))
-    outcome = cluster.infer(images, **{"run_id": "wrong", **inputs})
+# Each wrong input by itself: tests/unit/test_cli.py and test_request_*.py.
+def test_wrong_inputs_are_named_together_before_any_change(cluster, samples):
+    inputs = {"conf": "1.5", "mode": "fast", "imgsz": "333", "run_id": "../up"}
+    outcome = cluster.infer(samples, **inputs)
     assert outcome.code != 0
-    assert said in outcome.output
+    for said in ("conf is '1.5'; expected a number", "mode is 'fast'; expected", "imgsz is '333'", "run_id is '../up'"):
+        assert said in outcome.output
     assert "Traceback" not in outcome.output
-    assert set(changes(outcome.output).values()) == {0}
-    assert not (cluster.results / "wrong").exists()
+    assert changes(outcome.output) == {"localhost": 0}
 
 
 def test_weights_that_are_none_are_named(cluster, samples, tmp_path):
@@ -122,29 +94,6 @@ def test_weights_that_are_none_are_named(cluster, samples, tmp_path):
     assert "broken.pt" in outcome.output
     assert "corrupt" in outcome.output
     assert "Traceback" not in outcome.output
-
-
-def test_held_jobs_end_the_wait_when_no_other_is_left_and_the_same_run_finishes(cluster, samples):
-    run = cluster.start(samples, run_id="held", chunk_size=1)
-    wait_for_jobs(cluster, "held", "JobStatus == 2")
-    hold = ["condor_hold", "-reason", "test of the tests", "-constraint", f"{JOBS.format('held')} && JobStatus == 1"]
-    cluster.on("submit[0]", *hold)
-    output, _ = run.communicate(timeout=180)
-    assert run.returncode != 0
-    assert "test of the tests" in output
-    assert "Remedy" in output
-    # What the others did is handed back, and what they did not is named.
-    first = Outcome(run.returncode, output, cluster.results / "held").metrics
-    assert first["counts"]["ok"] >= 1
-    assert first["counts"]["missing"] == 0
-    assert {failure["reason"].partition(":")[0] for failure in first["failures"]} == {"its job was held"}
-    left = cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", JOBS.format("held"), "-af", "ProcId")
-    assert left == "", "a stopped run leaves no jobs behind"
-    again = cluster.infer(samples, run_id="held")
-    assert again.code == 0
-    counts = again.metrics["counts"]
-    assert counts["ok"] == 12
-    assert counts["resumed"] == first["counts"]["ok"], "what was done is kept"
 
 
 def test_a_killed_playbook_is_continued(cluster, samples):

@@ -103,12 +103,14 @@ def test_jobs_that_end_badly_do_not_stop_the_others(cluster, samples):
     # What the playbook ends with, after the results.
     last = first.output.partition("Run bad-jobs: ")[2]
     assert "3 of 12 images have no result: job" in last
+    assert "Remedy: " in last
     assert "same run_id" in last
     assert "condor_release" not in last, "nobody can release a job that is gone"
     second = cluster.infer(samples, run_id="bad-jobs")
     assert second.code == 0
     assert second.metrics["counts"]["ok"] == 12
     assert second.metrics["counts"]["processed"] == 3
+    assert second.metrics["counts"]["resumed"] == 9, "what was done is kept"
 
 
 def test_jobs_that_no_host_can_take_end_within_a_minute(cluster, samples):

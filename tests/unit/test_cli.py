@@ -12,6 +12,7 @@ from make_run import make_run, put_job, put_record
 from yolo.cli import main as cli
 from yolo.model.info import ModelInfo
 from yolo.request import weights
+from yolo.request.code_id import code_id
 from yolo.share import fsio, manifest
 from yolo.share.layout import Share
 from yolo.share.settings import read_digest
@@ -101,12 +102,41 @@ def test_a_request_names_all_that_later_commands_need(tmp_path, photos):
     assert found["places"]["run"] == "/srv/share/runs/r"
     assert found["results"] == str(tmp_path / "results" / "r")
     assert found["changed"] is False
-    kept = json.loads(Path(found["file"]).read_text())
+    file = Path(found["parcel"], "runs/r/request.json")
+    kept = json.loads(file.read_text())
     assert kept["source"]["stamp"] == manifest.stamp(found["source"]["manifest"])
-    assert str(tmp_path / "cache") not in Path(found["file"]).read_text()
+    assert str(tmp_path / "cache") not in file.read_text()
     _, said, _ = ask(tmp_path, here=str(tmp_path), inputs={"images": "my photos", "classes": "cat,0", "run_id": "r"})
-    assert json.loads(Path(said[-1]["result"]["file"]).read_text()) == kept
+    assert json.loads(Path(said[-1]["result"]["parcel"], "runs/r/request.json").read_text()) == kept
     assert found["lines"][1].endswith("; 1 file that can't be images; 1 hidden file or folder left out")
+
+
+@pytest.mark.parametrize("kind", ["pt", "openvino"])
+def test_what_is_sent_beside_the_images_is_laid_out_as_on_the_share(tmp_path, photos, kind):
+    weights_files = (
+        {"w.pt": b"PK"} if kind == "pt" else {"m.xml": b"<net/>", "m.bin": b"x", "metadata.yaml": b"names: {}"}
+    )
+    folder = tmp_path / "w"
+    folder.mkdir()
+    for name, content in weights_files.items():
+        (folder / name).write_bytes(content)
+    (folder / "not of the weights").write_text("x")
+    asked = folder / "w.pt" if kind == "pt" else folder
+    code, said, error = ask(tmp_path, inputs={"images": str(photos), "weights": str(asked), "run_id": "r"})
+    assert code == 0, error
+    found = said[-1]["result"]
+    share = tmp_path / "share"
+    subprocess.run(["rsync", "--recursive", "--copy-links", f"{found['parcel']}/", f"{share}/"], check=True)
+    sent = {path.relative_to(share).as_posix() for path in share.rglob("*") if path.is_file()}
+    places = {name: place.removeprefix("/srv/share/") for name, place in found["places"].items()}
+    code_sent = {name for name in sent if name.startswith("code/")}
+    assert sent - code_sent == {
+        *(f"runs/r/{name}" for name in ("manifest.jsonl", "request.json")),
+        *(f"{places['weights']}/source/{name}" for name in weights_files),
+    }
+    assert {path.suffix for path in map(Path, code_sent)} == {".py"}
+    assert code_id(share / places["code"] / "yolo") == Path(places["code"]).name
+    assert list((share / places["input"]).iterdir()) == []
 
 
 def test_all_that_is_wrong_is_said_together_and_nothing_is_written(tmp_path, photos):

@@ -7,7 +7,7 @@ import pytest
 from yolo.model.info import ModelInfo
 from yolo.model.selection import ModelRequest
 from yolo.pool import hosts, prepare
-from yolo.pool.condor import CommandFailed
+from yolo.pool.condor import CommandFailed, Condor
 from yolo.pool.prepare import ASKED, known, memory, poll, start
 from yolo.share import fsio
 from yolo.share.errors import YoloError
@@ -72,7 +72,7 @@ def keep(asked: ModelRequest, **changes) -> None:
 
 
 def look_at(asked: ModelRequest, pool: Pool) -> prepare.Status:
-    return poll(asked.run, 12, run=pool, now=lambda: NOW, sleep=lambda _: None)
+    return poll(asked.run, Condor(12, run=pool), now=lambda: NOW, sleep=lambda _: None)
 
 
 def put(asked: ModelRequest, out: str = "", err: str = "") -> None:
@@ -111,7 +111,8 @@ def test_it_is_submitted_once(asked):
     assert "request_memory = 900" in command
     assert (asked.input_dir / "logs").is_dir()
     digest = next(word for word in command if word.startswith(f"+{ASKED}")).split('"')[1]
-    assert (asked.run.prepare_dir / "prepare.sub").read_text() == "queue\n"
+    log = asked.input_dir / "logs/r1-prepare.log"
+    assert (asked.run.prepare_dir / "prepare.sub").read_text() == f"event_log = {log}\nqueue\n"
     # A wait that was cut off left it in the queue: the same call finds it.
     pool = Pool(queue=[job(1, **{ASKED: digest})])
     assert start(asked, "queue\n", asked.input_dir / "logs", 900, run=pool) == 12
@@ -171,11 +172,6 @@ def test_weights_that_cant_be_used_are_named_by_the_jobs_own_line(asked):
         ([], [job(4, ExitBySignal=True, ExitSignal=9)], "job 12.0 was killed by signal 9"),
         ([], [job(4, ExitCode=1, ExitBySignal=False)], "job 12.0 ended with exit code 1. Its last words: Traceback"),
         ([], [job(4, ExitCode=0, ExitBySignal=False)], "job 12.0, which prepares the model, left no answer"),
-        (
-            [job(1, RequestMemory=4000, EnteredCurrentStatus=969)],
-            [],
-            "each job asks for 4000 MB of memory, the largest slot has 2000",
-        ),
     ],
 )
 def test_what_stops_it_is_explained(asked, queue, history, reason):
@@ -189,13 +185,22 @@ def test_what_stops_it_is_explained(asked, queue, history, reason):
 def test_a_wait_for_a_slot_is_said_once_it_lasts(asked):
     busy = SLOT | {"Cpus": 0}
     early = look_at(asked, Pool([job(1, EnteredCurrentStatus=995)], slots=[busy]))
-    assert (early.state, early.reason) == ("waiting", None)
+    assert (early.state, early.notices) == ("waiting", ())
     late = look_at(asked, Pool([job(1, EnteredCurrentStatus=970)], slots=[busy]))
     assert late.line == "preparing the model: waits for a slot for 30 s"
-    assert late.reason == "the pool's only execute host is busy with other jobs"
-    lost = look_at(asked, Pool([job(1, EnteredCurrentStatus=970, NumJobStarts=1)], slots=[SLOT]))
+    assert [notice.reason for notice in late.notices] == ["the pool's only execute host is busy with other jobs"]
+    assert late.stuck is None
+    lost = look_at(asked, Pool([job(1, EnteredCurrentStatus=970, JobStartDate=960)], slots=[SLOT]))
     assert "the host that had it is lost" in lost.line
-    assert lost.reason is None
+    assert lost.notices == ()
+
+
+def test_a_job_that_fits_no_host_is_stuck(asked):
+    found = look_at(asked, Pool([job(1, RequestMemory=4000, EnteredCurrentStatus=969)]))
+    assert found.state == "waiting"
+    assert found.stuck.reason == "each job asks for 4000 MB of memory, the largest slot has 2000"
+    assert found.notices == (found.stuck,)
+    assert found.give_up(found.stuck).state == "failed"
 
 
 def test_a_pool_without_hosts_is_waited_for_but_not_for_ever(asked):
@@ -205,11 +210,12 @@ def test_a_pool_without_hosts_is_waited_for_but_not_for_ever(asked):
 
 
 def test_it_says_where_it_runs_and_that_htcondor_does_not_answer(asked):
-    ad = job(2, EnteredCurrentStatus=900, RemoteHost="slot1_1@execute2.yolo.internal")
+    ad = job(2, EnteredCurrentStatus=900, LastRemoteHost="slot1_1@execute2.yolo.internal")
     assert look_at(asked, Pool([ad])).line == "preparing the model on execute2 for 2 min"
     pool = Pool()
     pool.answers["condor_q"] = CommandFailed("condor_q: no answer")
-    assert (look_at(asked, pool).state, look_at(asked, pool).reason) == ("waiting", "condor_q: no answer")
+    found = look_at(asked, pool)
+    assert (found.state, [notice.reason for notice in found.notices]) == ("waiting", ["condor_q: no answer"])
 
 
 # --- the pool's hosts ----------------------------------------------------------------------------------------

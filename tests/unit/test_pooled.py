@@ -37,6 +37,8 @@ REBOOT = task("ansible.builtin.reboot")
         (play("all", PING, REBOOT), False),
         (play("all", block(PING, block(PING, rescue=[REBOOT]))), False),
         (play("all", task("wait_for_connection")), False),
+        (play("all", PING, task("ansible.builtin.raw")), False),
+        (play("all", task("ansible.posix.synchronize")), False),
     ],
 )
 def test_mitogen_does_the_plays_that_it_fits(given, right):

@@ -12,9 +12,12 @@ from ..model.asked import model_request
 from ..model.info import load_info
 from ..model.selection import ModelRequest, read_object
 from ..pool import hosts, prepare
+from ..pool.condor import Condor
 from ..pool.explain import Explanation
+from ..pool.follow import follow
 from ..pool.notices import Notices
 from ..pool.run_settings import run_settings
+from ..pool.tracker import EventLog, Tracker
 from ..share import fsio
 from ..share.errors import YoloError
 from ..share.request_file import read_request
@@ -25,6 +28,9 @@ from .messages import say
 SECONDS_FOR_HOSTS = 180.0
 """A central manager that has just started lists its execute hosts after one or two of their reports: many times the
 longest wait that was measured. A host that is lost is not waited for."""
+
+SECONDS_BETWEEN_READS = 0.25
+"""The job's event log is read so often: it is short."""
 
 _SECONDS_BETWEEN_POLLS = 1.0
 
@@ -61,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise YoloError("nothing to submit with", expected="--log-dir, and submit_file in the input")
         mib = prepare.memory(asked, request["job"]["memory"], pool.memory)
         cluster = prepare.start(asked, given["submit_file"], args.log_dir, mib)
-        answer = wait_for_job(asked, cluster, request["job"]["time_limit"])
+        log = prepare.event_log(args.log_dir, run)
+        answer = wait_for_job(asked, cluster, log, request["job"]["time_limit"])
     settings = run_settings(request, answer, load_info(answer["model"]).names)
     changed = settings != read_object(run.settings)
     if changed and not args.dry_run:
@@ -99,29 +106,22 @@ def find_hosts(expected: Sequence[str]) -> hosts.Status:
     return found
 
 
-def wait_for_job(asked: ModelRequest, cluster: int, time_limit: float) -> dict[str, Any]:
+def wait_for_job(asked: ModelRequest, cluster: int, log: Path, time_limit: float) -> dict[str, Any]:
     """Show how the job that prepares the model goes until it has ended; return its answer.
 
     Raises:
         YoloError: It failed, or took too long. It is removed then.
     """
-    notices = Notices(lambda text: say(notice=text), time.monotonic)
-    end = time.monotonic() + time_limit
-    while True:
-        status = prepare.poll(asked.run, cluster)
-        say(line=status.line)
-        if status.state == "done" and status.answer is not None:
-            return status.answer
-        if status.state != "waiting":
-            break
-        if status.reason is not None and status.remedy is not None:
-            notices.update([Explanation(status.reason, status.remedy)])
-        if time.monotonic() > end:
-            limit = f"{time_limit:g} s"
-            status = prepare.Status(
-                "failed", "", f"the model is not prepared after {limit}", "give a larger -e time_limit=SECONDS"
-            )
-            break
-        time.sleep(_SECONDS_BETWEEN_POLLS)
+    jobs = Tracker(Condor(cluster), lambda: EventLog(log, cluster))
+    status = follow(
+        lambda: prepare.poll(asked.run, jobs),
+        lambda line: say(line=line),
+        lambda text: say(notice=text),
+        time_limit,
+        between=SECONDS_BETWEEN_READS,
+    )
+    if status is not None and status.answer is not None:
+        return status.answer
     prepare.remove(cluster)
+    assert status is not None, "follow() has no time limit of its own here"
     raise YoloError(f"{status.reason}. Remedy: {status.remedy}" if status.remedy else str(status.reason))

@@ -13,7 +13,7 @@ from .messages import read_object, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the request, and write it beside the manifest: both are to be sent to the run's folder.
+    """Print the request, with the folder of what is to be sent to the share.
 
     Raises:
         YoloError: An input is wrong.

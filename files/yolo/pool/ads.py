@@ -31,6 +31,7 @@ JOB_ATTRIBUTES = (
     "NumJobStarts",
     "LastRemoteHost",
     "LastRejMatchReason",
+    "EnteredCurrentStatus",
     "RequestCpus",
     "RequestMemory",
     "RequestDisk",

@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from ..share.layout import Run
 from ..share.words import human_time
 from . import ads
 from .ads import Ad
-from .condor import CommandFailed, Condor, Runner, run_command
+from .condor import CommandFailed, Jobs, Runner, run_command
 from .ended_badly import read_tail
 from .explain import (
     MATCHABLE,
@@ -42,13 +42,8 @@ RUN, ASKED = "YoloPrepares", "YoloAsked"
 EXPLAIN_AFTER = 10
 """Seconds that the job may wait before it is said why."""
 
-STUCK = 30
-"""Seconds after which a job that fits no host is given up: the host that it fits may be about to come back."""
-
 EMPTY_POOL = 240
 """Seconds that the job waits for a first execute host: one that is there reports within a minute or two."""
-
-_TIMES = ("EnteredCurrentStatus", "JobCurrentStartExecutingDate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +53,10 @@ class Status:
     Attributes:
         state: ``waiting``, ``done`` or ``failed``.
         line: How it stands, in one line for people.
-        reason: Why it failed or does not move; None if nothing is wrong.
+        reason: Why it failed.
         remedy: What to do about it.
+        notices: While it waits: what is wrong or does not move, and what to do about it.
+        stuck: One of the notices if waiting longer does not mend it, unless the pool changes.
         answer: What ``prepare-model`` answered; None before it is done.
     """
 
@@ -67,7 +64,13 @@ class Status:
     line: str
     reason: str | None = None
     remedy: str | None = None
+    notices: tuple[Explanation, ...] = ()
+    stuck: Explanation | None = None
     answer: dict[str, Any] | None = None
+
+    def give_up(self, found: Explanation) -> Status:
+        """Return the status of a wait that ended for a reason."""
+        return replace(self, state="failed", reason=found.reason, remedy=found.remedy)
 
 
 def known(asked: ModelRequest) -> dict[str, Any] | None:
@@ -111,6 +114,11 @@ def memory(asked: ModelRequest, given: str, largest: int) -> int | None:
     return need if need * 1024 > kib else None
 
 
+def event_log(log_dir: Path, run: Run) -> Path:
+    """Return the path of the job's event log, on the submit host's own disk: HTCondor locks it."""
+    return log_dir / f"{run.run_id}-prepare.log"
+
+
 def start(
     asked: ModelRequest, submit_file: str, log_dir: Path, mib: int | None = None, run: Runner = run_command
 ) -> int:
@@ -120,7 +128,7 @@ def start(
 
     Args:
         asked: What was asked for.
-        submit_file: Text of the submit file.
+        submit_file: Text of the submit file; uses the macro ``event_log``.
         log_dir: Folder of its event log, on the submit host's own disk.
         mib: Memory for the job, MiB; None for what the submit file says.
         run: Runs the commands.
@@ -146,7 +154,7 @@ def start(
         for path in (folder, log_dir):
             path.mkdir(parents=True, exist_ok=True)
         path = folder / "prepare.sub"
-        fsio.write_text(path, submit_file)
+        fsio.write_text(path, f"event_log = {event_log(log_dir, asked.run)}\n{submit_file}")
         # "12.0 - 12.0"
         more = ["-append", f'+{ASKED} = "{digest}"', *(["-append", f"request_memory = {mib}"] if mib else [])]
         said = run(["condor_submit", "-terse", *more, str(path)])
@@ -159,8 +167,7 @@ def start(
 
 def poll(
     run_dir: Run,
-    cluster: int,
-    run: Runner = run_command,
+    jobs: Jobs,
     now: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Status:
@@ -170,8 +177,7 @@ def poll(
 
     Args:
         run_dir: The run.
-        cluster: The job's cluster.
-        run: Runs the commands.
+        jobs: Answers what is asked of the job's cluster.
         now: The clock of the submit host, epoch seconds.
         sleep: Waits some seconds.
 
@@ -179,38 +185,38 @@ def poll(
         YoloError: HTCondor is not installed.
     """
     try:
-        ad, queued = _find(cluster, run, sleep)
+        ad, queued = _find(jobs, sleep)
     except CommandFailed as error:
-        return Status("waiting", "preparing the model: HTCondor does not answer", str(error), "it is asked again")
-    out, err = run_dir.prepare_dir / f"{cluster}.out", run_dir.prepare_dir / f"{cluster}.err"
+        trouble = Explanation(str(error), "it is asked again")
+        return Status("waiting", "preparing the model: HTCondor does not answer", notices=(trouble,))
+    out, err = (run_dir.prepare_dir / f"{jobs.cluster}.{kind}" for kind in ("out", "err"))
     if ad is None or not queued:
-        return ended(ad, cluster, read_answer(out), read_tail(err))
+        return ended(ad, jobs.cluster, read_answer(out), read_tail(err))
     state = ads.state(ad)
     if state == "held":
-        # The playbook removes it.
+        # The command removes it.
         return _failed(explain_hold(ad, gone=True))
     since = ads.number(ad, "EnteredCurrentStatus")
     seconds = max(now() - since, 0) if since else 0.0
     if state != "idle":
-        host = ads.text(ad, "RemoteHost").partition("@")[2] or ads.text(ad, "RemoteHost")
+        host = ads.text(ad, "LastRemoteHost").rpartition("@")[2]
         return Status("waiting", f"preparing the model on {host.split('.')[0] or 'an execute host'}{_for(seconds)}")
     try:
-        return waiting(ad, Condor(cluster, run=run).slots(), seconds)
+        return waiting(ad, jobs.slots(), seconds)
     except CommandFailed as error:
-        return Status("waiting", _idle_line(ad, seconds), str(error), "is the central manager up? See condor_status")
+        trouble = Explanation(str(error), "is the central manager up? See condor_status")
+        return Status("waiting", _idle_line(ad, seconds), notices=(trouble,))
 
 
-def _find(cluster: int, run: Runner, sleep: Callable[[float], None]) -> tuple[Ad | None, bool]:
+def _find(jobs: Jobs, sleep: Callable[[float], None]) -> tuple[Ad | None, bool]:
     """Return the job, and whether it is in the queue; no job if it left no trace."""
-    attributes = ",".join((*ads.JOB_ATTRIBUTES, *_TIMES, "RemoteHost"))
     for attempt in range(HISTORY_TRIES):
         if attempt:
             sleep(1)
-        if found := ads.parse_ads(run(["condor_q", str(cluster), "-json", "-attributes", attributes])):
+        if found := jobs.queue():
             # One that has ended may stay in the queue for a moment.
             return found[0], ads.state(found[0]) not in ("completed", "removed")
-        command = ["condor_history", str(cluster), "-limit", "1", "-json", "-attributes", attributes]
-        if found := ads.parse_ads(run(command)):
+        if found := jobs.history(1):
             return found[0], False
     return None, False
 
@@ -243,7 +249,7 @@ def ended(ad: Ad | None, cluster: int, said: dict[str, Any] | None, tail: str) -
 
 
 def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
-    """Say how an idle job stands: it waits, or waits in vain.
+    """Say how an idle job stands.
 
     Args:
         ad: The job.
@@ -252,18 +258,17 @@ def waiting(ad: Ad, slots: Sequence[Ad], seconds: float) -> Status:
     """
     found = explain_idle(ad, slots)
     whole = [slot for slot in slots if slot.get("DynamicSlot") is not True]
-    if seconds >= STUCK and explain_too_large(ad, slots):
-        return _failed(found)
     if not whole and seconds > EMPTY_POOL:
         return _failed(found)
     # Nobody can do anything about a slot that is free: its host answers late, or is lost and not missed yet.
     if seconds < EXPLAIN_AFTER or found == MATCHABLE:
         return Status("waiting", _idle_line(ad, seconds))
-    return Status("waiting", _idle_line(ad, seconds), found.reason, found.remedy)
+    stuck = explain_too_large(ad, slots)
+    return Status("waiting", _idle_line(ad, seconds), notices=(found,), stuck=found if stuck else None)
 
 
 def _idle_line(ad: Ad, seconds: float) -> str:
-    lost = " again, the host that had it is lost" if ads.number(ad, "NumJobStarts") else ""
+    lost = " again, the host that had it is lost" if ad.get("JobStartDate") else ""
     return f"preparing the model: waits for a slot{lost}{_for(seconds)}"
 
 

@@ -73,6 +73,10 @@ class Status:
     stuck: Explanation | None = None
     unfinished: dict[str, str] = field(default_factory=dict)
 
+    def give_up(self, found: Explanation) -> Status:
+        """Return the status of a wait that ended for a reason."""
+        return replace(self, state="failed", reason=found.reason, remedy=found.remedy)
+
 
 def poll(
     run_pass: Pass,

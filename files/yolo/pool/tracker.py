@@ -94,6 +94,8 @@ def apply(event: Event, ad: Ad) -> dict[str, Any]:
         by_signal = not event.get("TerminatedNormally", True)
         end = {"ExitSignal": event.get("TerminatedBySignal")} if by_signal else {"ExitCode": event.get("ReturnValue")}
         new |= {"JobStatus": ads.COMPLETED, "ExitBySignal": by_signal, **end}
+    if new.get("JobStatus") != ad.get("JobStatus"):
+        new["EnteredCurrentStatus"] = int(event["time"])
     return new
 
 

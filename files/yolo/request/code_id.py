@@ -7,20 +7,27 @@ from pathlib import Path
 
 from ..share.layout import ID_LENGTH
 
+PACKAGE = Path(__file__).parents[1]
+"""Folder of this package."""
 
-def code_id(package: Path | None = None) -> str:
+
+def code_files(package: Path = PACKAGE) -> list[str]:
+    """Return the ``*.py`` files of a package, sorted, relative to its folder."""
+    return sorted(path.relative_to(package).as_posix() for path in package.rglob("*.py"))
+
+
+def code_id(package: Path = PACKAGE) -> str:
     """Return 16 hex digits over the names and contents of the package's ``*.py`` files.
 
     Args:
-        package: Folder of the package; this one by default.
+        package: Folder of the package.
 
     Raises:
         OSError: A file can't be read.
     """
-    folder = package or Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for name in sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.py")):
-        content = (folder / name).read_bytes()
+    for name in code_files(package):
+        content = (package / name).read_bytes()
         digest.update(f"{name}\0{len(content)}\0".encode())
         digest.update(content)
     return digest.hexdigest()[:ID_LENGTH]

@@ -17,9 +17,9 @@ from typing import Any
 from ..share import fsio
 from ..share.classes import class_indices
 from ..share.layout import ID_LENGTH, Share
-from . import images, weights
+from . import images, parcel, weights
 from .class_names import read_class_names
-from .code_id import code_id
+from .code_id import PACKAGE, code_files, code_id
 from .inputs import MODES, S3
 from .prices import prices_of
 
@@ -41,7 +41,7 @@ def resolve(
     price_table: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """List the images, find the weights, and write ``request.json`` beside the manifest.
+    """List the images, find the weights, and lay out what is to be sent beside the images, ``request.json`` among it.
 
     Args:
         values: The inputs' values.
@@ -99,9 +99,15 @@ def resolve(
         "results_to": values["results_to"],
     }
     request["lines"] = describe(request)
-    file = Path(source["manifest"]).with_name("request.json")
-    fsio.write_json(file, for_the_share(request), indent=1)
-    return request | {"file": str(file)}
+    lists = Path(source["manifest"]).parent
+    fsio.write_json(lists / "request.json", for_the_share(request), indent=1)
+    on_share = {name: Path(place) for name, place in request["places"].items()}
+    weights_folder = Path(found.path) if found.kind == "openvino" else Path(found.path).parent
+    files = {on_share["run"] / name: lists / name for name in ("manifest.jsonl", "request.json")}
+    files |= {on_share["weights"] / "source" / name: weights_folder / name for name in found.files}
+    files |= {on_share["code"] / "yolo" / name: PACKAGE / name for name in code_files()}
+    parcel.lay_out(lists / "parcel", Path(share), files, folders=[on_share["input"]])
+    return request | {"parcel": str(lists / "parcel")}
 
 
 def for_the_share(request: Mapping[str, Any]) -> dict[str, Any]:
