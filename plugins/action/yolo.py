@@ -47,8 +47,6 @@ SECONDS_AWAY = 600.0
 
 SECONDS_BETWEEN_TRIES = 2.0
 
-SOCKET_BYTES = 107 - 17
-
 SECONDS_OF_A_PART = 10
 """Of a wait, where what a command says only comes when it ends."""
 
@@ -183,18 +181,6 @@ def stream(
             process.wait()
         complaint.seek(0)
         return checked(result, code, complaint.read().decode("utf-8", "replace"))
-
-
-def without_long_socket(argv: list[bytes]) -> list[bytes]:
-    """Return ssh's command line without a connection to share where the path of its socket is too long.
-
-    A path of a Unix socket has at most 107 bytes, and ssh appends 17. In a deep home Ansible's is longer.
-    """
-    paths = [value.partition(b"=")[2] for value in argv if value.startswith(b"ControlPath=")]
-    if any(len(path.strip(b'"')) > SOCKET_BYTES for path in paths):
-        # The first value of an option counts.
-        return [argv[0], b"-o", b"ControlPath=none", *argv[1:]]
-    return argv
 
 
 def checked(result: dict[str, Any] | None, code: int, complaint: str) -> dict[str, Any]:
@@ -362,9 +348,8 @@ class ActionModule(ActionBase):
                 return None
             command = become.build_become_command(command, connection._shell)
         host = connection.get_option("host") or self._play_context.remote_addr
-        return without_long_socket(
-            connection._build_command(connection.get_option("ssh_executable"), "ssh", host, command)
-        )
+        argv: list[bytes] = connection._build_command(connection.get_option("ssh_executable"), "ssh", host, command)
+        return argv
 
     def _at_once(self, shell: str, given: bytes, take: Take) -> dict[str, Any]:
         try:

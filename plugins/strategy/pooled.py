@@ -9,7 +9,8 @@ All that the project does about Mitogen is here and in two variables of `invento
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, MutableMapping
 from typing import Any
 
 from ansible.playbook.block import Block
@@ -21,8 +22,10 @@ name: pooled
 short_description: Linear, through Mitogen where it is installed and fits
 description:
   - Runs tasks like the C(linear) strategy, in a Python process that stays on each host for the whole playbook.
-  - Without Mitogen on the control node it is the C(linear) strategy itself, as for plays that work on the control node,
-    reboot hosts, wait for hosts that are not known yet, follow a command while it runs, or need no Python on the hosts.
+  - Plays on the control node that ask AWS gain too, since each of its modules imports boto3 first.
+  - Without Mitogen on the control node it is the C(linear) strategy itself, as for other plays there, and
+    for plays that reboot hosts, wait for hosts that are not known yet, follow a command as it runs, or need no Python
+    on the hosts.
 author: the project
 """
 
@@ -44,6 +47,12 @@ def flat(tasks: Iterable[Any]) -> Iterator[Any]:
             yield task
 
 
+AWS = "amazon.aws."
+
+SOCKET_BYTES = 107
+"""Of a Unix socket's path, at most."""
+
+
 def needs_ssh(task: Any) -> bool:
     """Whether a task is for Ansible's own connection: a new one, one without Python, or one that passes on lines."""
     module = task.action.rpartition(".")[2]
@@ -53,10 +62,24 @@ def needs_ssh(task: Any) -> bool:
 def fits(play: Any) -> bool:
     """Whether Mitogen does a play; what its tasks include is not looked at."""
     hosts = play.hosts if isinstance(play.hosts, list) else [play.hosts]
+    tasks = list(flat(play.compile()))
     if hosts == ["localhost"]:
-        # Programs that its tasks start and leave running would end with Mitogen's process.
-        return False
-    return not any(needs_ssh(task) for task in flat([*play.pre_tasks, *play.tasks, *play.post_tasks]))
+        # Programs that tasks of other plays start and leave running would end with Mitogen's process.
+        return any(task.action.startswith(AWS) for task in tasks)
+    return not any(needs_ssh(task) for task in tasks)
+
+
+def fit_socket(environment: MutableMapping[str, str]) -> None:
+    """Have ssh open a connection for each task where the path of the socket of one to share would be too long.
+
+    Ansible's path ends with a slash and ten digits, and ssh appends 17 bytes: in a deep home that is too long.
+
+    Args:
+        environment: Of this process and its workers, which Ansible's ssh plug-in reads.
+    """
+    folder = os.path.expanduser(environment.get("ANSIBLE_SSH_CONTROL_PATH_DIR", "~/.ansible/cp"))
+    if len(os.fsencode(folder)) + 1 + 10 + 17 > SOCKET_BYTES:
+        environment["ANSIBLE_SSH_CONTROL_PATH"] = "none"
 
 
 class LoaderDisplay:
@@ -88,7 +111,7 @@ try:
     import ansible_mitogen.loaders
     import ansible_mitogen.strategy
 except ImportError:
-    StrategyModule = Linear
+    _Linear, _Pooled = Linear, None
 else:
     # Mitogen's own loader, so that Ansible's plug-in is wrapped once whoever asks for it.
     _Linear = ansible_mitogen.loaders.strategy_loader.get("linear", class_only=True)
@@ -96,14 +119,16 @@ else:
     class _Pooled(ansible_mitogen.strategy.StrategyMixin, _Linear):
         """Linear over Mitogen's connections."""
 
-    class StrategyModule(_Pooled):
-        """Linear, over Mitogen's connections where they fit the play."""
 
-        def run(self, iterator: Any, play_context: Any, result: int = 0) -> Any:
-            """Run a play."""
-            if fits(iterator._play):
-                return super().run(iterator, play_context)
-            return _Linear.run(self, iterator, play_context)
+class StrategyModule(_Pooled or _Linear):
+    """Linear, over Mitogen's connections where they fit the play."""
+
+    def run(self, iterator: Any, play_context: Any, result: int = 0) -> Any:
+        """Run a play."""
+        if _Pooled and fits(iterator._play):
+            return super().run(iterator, play_context)
+        fit_socket(os.environ)
+        return _Linear.run(self, iterator, play_context)
 
 
 __all__ = ["StrategyModule"]

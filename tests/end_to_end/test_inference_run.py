@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import time
@@ -34,7 +35,9 @@ def wait_for_jobs(cluster: Cluster, run_id: str, condition: str, seconds: float 
     """Wait until a job of the run is in the queue and fulfils a condition."""
     deadline = time.monotonic() + seconds
     constraint = f"{JOBS.format(run_id)} && {condition}"
-    while not cluster.on("submit[0]", "condor_q", "-allusers", "-constraint", constraint, "-af", "ProcId"):
+    # The schedd may be about to start.
+    query = f"condor_q -allusers -constraint {shlex.quote(constraint)} -af ProcId || true"
+    while not cluster.on("submit[0]", "sh", "-c", query):
         assert time.monotonic() < deadline, f"no job of {run_id} with {condition} in {seconds} s"
 
 

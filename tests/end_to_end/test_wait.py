@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conftest import Cluster, Outcome
 from power import Power
-from test_inference_run import JOBS, photos
+from test_inference_run import JOBS, photos, wait_for_jobs
 
 
 def read_until(run: subprocess.Popen[str], pattern: str) -> str:
@@ -138,7 +138,7 @@ def test_the_submit_host_may_boot_and_lose_its_power_meanwhile(cluster, samples)
         said = read_until(run, "submit1 answers again")
         assert said.count("NOTE: submit1 ") == 2
     try:
-        read_until(run, r"[1-9]\d* running")
+        wait_for_jobs(cluster, "reboot", "JobStatus == 2")
         power.cut()
         time.sleep(3)
     finally:

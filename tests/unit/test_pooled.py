@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 from ansible.playbook.block import Block
-from pooled import LoaderDisplay, fits
+from pooled import LoaderDisplay, fit_socket, fits
 
 PROJECT = Path(__file__).resolve().parents[2]
 
 
 def play(hosts, *tasks):
-    return SimpleNamespace(hosts=hosts, pre_tasks=[], tasks=list(tasks), post_tasks=[])
+    return SimpleNamespace(hosts=hosts, compile=lambda: list(tasks))
 
 
 def task(action):
@@ -33,6 +33,7 @@ REBOOT = task("ansible.builtin.reboot")
         (play("all", PING), True),
         (play("manager:submit", PING), True),
         (play("localhost", PING), False),
+        (play("localhost", block(task("amazon.aws.ec2_instance_info"))), True),
         (play(["localhost"], PING), False),
         (play("all", PING, REBOOT), False),
         (play("all", block(PING, block(PING, rescue=[REBOOT]))), False),
@@ -43,6 +44,14 @@ REBOOT = task("ansible.builtin.reboot")
 )
 def test_mitogen_does_the_plays_that_it_fits(given, right):
     assert fits(given) is right
+
+
+@pytest.mark.parametrize(("home", "shared"), [("/root", True), ("/home/" + "x" * 80, False)])
+def test_a_socket_whose_path_is_too_long_is_not_made(monkeypatch, home, shared):
+    monkeypatch.setenv("HOME", home)
+    environment = {}
+    fit_socket(environment)
+    assert environment == ({} if shared else {"ANSIBLE_SSH_CONTROL_PATH": "none"})
 
 
 def test_only_the_notice_about_strategies_is_left_out():

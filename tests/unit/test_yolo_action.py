@@ -276,14 +276,6 @@ def test_a_real_command_streams(tmp_path):
     assert came[1][1] - came[0][1] > 0.1
 
 
-@pytest.mark.parametrize(("home", "shared"), [("/root", True), ("/home/" + "x" * 80, False)])
-def test_a_socket_whose_path_is_too_long_is_not_made(home, shared):
-    argv = [b"ssh", b"-o", b'ControlPath="%s/.ansible/cp/0123456789"' % home.encode(), b"host", b"true"]
-    assert (action.without_long_socket(argv) == argv) is shared
-    assert action.without_long_socket(argv)[0] == b"ssh"
-    assert (b"ControlPath=none" in action.without_long_socket(argv)[:3]) is not shared
-
-
 def test_variables_on_the_command_line_and_what_their_names_may_begin_with(monkeypatch):
     monkeypatch.setattr(action.context, "CLIARGS", {"extra_vars": ('{"imagez": 1}', "conf=0.5")})
     monkeypatch.setattr(action, "load_extra_vars", lambda _: {"imagez": 1, "conf": "0.5"})
