@@ -1,4 +1,4 @@
-"""Write the tables of inputs in the roles' READMEs from `meta/argument_specs.yml`: `make docs`.
+"""Write the tables of inputs, the roles' and those of a run, from `meta/argument_specs.yml`: `make docs`.
 
 docs/role_tables.py            write them
 docs/role_tables.py --check    write nothing; exit code 1 and a list where one is out of date
@@ -15,9 +15,17 @@ from typing import Any
 
 import yaml
 
-ROLES = Path(__file__).resolve().parents[1] / "roles"
+PROJECT = Path(__file__).resolve().parents[1]
+ROLES = PROJECT / "roles"
+SPEC = "meta/argument_specs.yml"
+SPECS = sorted(ROLES.glob(f"*/{SPEC}"))
 BEGIN = "<!-- Made from meta/argument_specs.yml by `make docs`. -->"
 END = "<!-- End of what is made. -->"
+
+
+def load(path: Path) -> Any:
+    """Return what a YAML file holds."""
+    return yaml.safe_load(path.read_text("utf-8"))
 
 
 def options(specs: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
@@ -53,6 +61,26 @@ def table(specs: Mapping[str, Any]) -> str:
     return "\n".join(["| variable | default | meaning |", "|---|---|---|", *rows])
 
 
+def asked_names(defaults: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a user gives with `-e` in place of a role's variables, by variable, and its fallback.
+
+    Args:
+        defaults: The role's `defaults/main.yml`, where `x_conf: "{{ conf | default('') }}"` names `conf`.
+    """
+    found = {name: re.match(r"{{ (\w+) \| default\(", str(value)) for name, value in defaults.items()}
+    return {name: match[1] for name, match in found.items() if match}
+
+
+def run_table(specs: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """Return the table of a run's inputs, by the names that a user gives."""
+    rows = [
+        f"| `{names[name]}` | {default_of(o) if 'default' in o else 'see right'} | {plain(o['description'])} |"
+        for name, o in options(specs).items()
+        if name in names
+    ]
+    return "\n".join(["| `-e` | default | what it is |", "|---|---|---|", *rows])
+
+
 def updated(readme: str, made: str) -> str:
     """Return a README with the table in place of what was between the marks.
 
@@ -68,16 +96,15 @@ def updated(readme: str, made: str) -> str:
 
 def main(arguments: list[str]) -> int:
     """Run the command line; see the module's text."""
+    made = {path.parents[1] / "README.md": table(load(path)) for path in SPECS if options(load(path))}
+    run = ROLES / "inference_run"
+    made[PROJECT / "README.md"] = run_table(load(run / SPEC), asked_names(load(run / "defaults/main.yml")))
     stale = []
-    for path in sorted(ROLES.glob("*/meta/argument_specs.yml")):
-        specs = yaml.safe_load(path.read_text("utf-8"))
-        readme = path.parents[1] / "README.md"
-        if not options(specs):
-            continue
+    for readme, rows in made.items():
         text = readme.read_text("utf-8")
-        new = updated(text, table(specs))
+        new = updated(text, rows)
         if new != text:
-            stale.append(str(readme.relative_to(ROLES.parent)))
+            stale.append(str(readme.relative_to(PROJECT)))
             if "--check" not in arguments:
                 readme.write_text(new, "utf-8")
     if stale and "--check" in arguments:

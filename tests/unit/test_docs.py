@@ -8,17 +8,31 @@ from yolo.cli import main as cli
 from yolo.request.inputs import INPUTS, OTHER_VARIABLES, ROLE
 
 PROJECT = Path(__file__).resolve().parents[2]
-SPECS = sorted((PROJECT / "roles").glob("*/meta/argument_specs.yml"))
-
-
-def load(path):
-    return yaml.safe_load(path.read_text("utf-8"))
+RUN = PROJECT / "roles/inference_run"
+SPECS = role_tables.SPECS
+load = role_tables.load
 
 
 @pytest.mark.parametrize("path", SPECS, ids=lambda path: path.parents[1].name)
 def test_a_roles_table_is_made_from_its_specs(path):
     readme = (path.parents[1] / "README.md").read_text("utf-8")
     assert role_tables.updated(readme, role_tables.table(load(path))) == readme, "run `make docs`"
+
+
+def test_the_table_of_a_runs_inputs_is_made_from_the_specs_too():
+    readme = (PROJECT / "README.md").read_text("utf-8")
+    names = role_tables.asked_names(load(RUN / "defaults/main.yml"))
+    assert set(names.values()) == set(INPUTS)
+    assert role_tables.updated(readme, role_tables.run_table(load(RUN / role_tables.SPEC), names)) == readme
+
+
+def test_the_roles_fallbacks_are_what_the_command_takes():
+    defaults = load(RUN / "defaults/main.yml")
+    for variable, name in role_tables.asked_names(defaults).items():
+        (fallback,) = re.fullmatch(r"{{ \w+ \| default\((.*)\) }}", defaults[variable]).groups()
+        # One that is computed is a path of the project.
+        if "~" not in fallback:
+            assert str(yaml.safe_load(fallback)) in (str(INPUTS[name].default), "[]"), name
 
 
 def test_a_table_that_is_out_of_date_is_seen():
