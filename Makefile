@@ -87,7 +87,7 @@ lint-rest: $(VENV)/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	PYTHONPATH=files $(BIN)/lint-imports --no-cache
+	PYTHONPATH=files $(BIN)/lint-imports --no-cache --no-logo
 	$(BIN)/vulture
 
 .PHONY: lint

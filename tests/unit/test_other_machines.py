@@ -48,3 +48,20 @@ def test_the_unit_tests_pass_elsewhere(tmp_path):
         **OLD_PROCESSOR,
     )
     assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(("user", "sudo", "asks"), [("0", 1, False), ("1000", 0, False), ("1000", 1, True)])
+def test_the_password_of_sudo_is_asked_for_where_it_is_needed(tmp_path, user, sudo, asks):
+    for name, script in (("id", f"echo {user}"), ("sudo", f"exit {sudo}")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    said = subprocess.run(
+        ["make", "--dry-run", "down"],
+        cwd=HERE.parents[1],
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "playbooks/local_down.yml" in said
+    assert ("--ask-become-pass" in said) is asks
