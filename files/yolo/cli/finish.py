@@ -11,7 +11,7 @@ from ..results import compare, merge
 from ..share.layout import PASSES
 from ..share.request_file import read_request
 from ..share.settings import run_at
-from .messages import read_object, say
+from .messages import read_input, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "of the submission, unfinished, reason, remedy; - for standard input",
     )
     args = parser.parse_args(argv)
-    given = read_object(args.source) if args.source else {}
+    given = read_input(args.source) if args.source else {}
     run = run_at(args.run_dir)
     request = read_request(run)
     merged = merge.merge(

@@ -16,7 +16,7 @@ def say(**message: Any) -> None:
     print(dumps(message), flush=True)
 
 
-def read_object(source: str) -> dict[str, Any]:
+def read_input(source: str) -> dict[str, Any]:
     """Return a JSON object from a file, or from standard input where ``source`` is ``-``.
 
     Raises:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="source", help="JSON with the rendered submit_file, - for standard input")
     parser.add_argument("--dry-run", action="store_true", help="submit nothing, say what is known")
     args = parser.parse_args(argv)
-    given = messages.read_object(args.source) if args.source else {}
+    given = messages.read_input(args.source) if args.source else {}
     run = run_at(args.run_dir)
     request = read_request(run)
     pool = find_hosts([name for name in args.expected.split(",") if name])

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..request import request
 from ..request.inputs import INPUTS, read_inputs
 from ..share.errors import YoloError
-from .messages import read_object, say
+from .messages import read_input, say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="source", help="file with the rest as JSON, - for standard input")
     parser.add_argument("--validate", action="store_true", help="check the inputs and do no more")
     args = parser.parse_args(argv)
-    context = read_object(args.source) if args.source else {}
+    context = read_input(args.source) if args.source else {}
     given = dict(context.get("inputs", {}))
     for text in args.inputs:
         name, equals, value = text.partition("=")

@@ -13,7 +13,7 @@ from ..share.errors import YoloError
 from ..share.layout import PASSES
 from ..share.request_file import read_request
 from ..share.settings import run_at
-from .messages import read_object, say
+from .messages import read_input, say
 from .status import follow_submission
 
 
@@ -35,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--from", dest="source", help="JSON with the rendered submit_file, - for standard input")
     parser.add_argument("--dry-run", action="store_true", help="write and submit nothing, say what would be done")
     args = parser.parse_args(argv)
-    given = read_object(args.source) if args.source else {}
+    given = read_input(args.source) if args.source else {}
     run = run_at(args.run_dir)
     run_pass = run.get_pass(args.pass_name)
     request = read_request(run)

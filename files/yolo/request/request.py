@@ -17,6 +17,7 @@ from typing import Any
 from ..share import fsio
 from ..share.classes import class_indices
 from ..share.layout import ID_LENGTH, Share
+from ..share.words import plural
 from . import images, parcel, weights
 from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
@@ -121,16 +122,12 @@ def for_the_share(request: Mapping[str, Any]) -> dict[str, Any]:
 def describe(request: Mapping[str, Any]) -> list[str]:
     """Say what a run is about to do, in lines for the terminal."""
     source, found = request["source"], request["weights"]
-    line = f"{_count(source['count'], 'image')} ({source['bytes'] / _MIB:.1f} MiB) in {request['images']}"
+    line = f"{plural(source['count'], 'image')} ({source['bytes'] / _MIB:.1f} MiB) in {request['images']}"
     if source["skipped"]:
-        line += f"; {_count(source['skipped'], 'file')} that can't be images"
+        line += f"; {plural(source['skipped'], 'file')} that can't be images"
     if source["ignored"]:
-        line += f"; {_count(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
+        line += f"; {plural(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
     return [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
-
-
-def _count(number: int, one: str, more: str = "") -> str:
-    return f"{number:,} {one if number == 1 else more or one + 's'}"
 
 
 def _path(text: str, here: Path) -> str:

@@ -14,5 +14,5 @@ def human_time(seconds: float) -> str:
 
 
 def plural(count: int, one: str, many: str = "") -> str:
-    """Return a number and what it counts: ``1 job``, ``2 jobs``."""
-    return f"{count} {one if count == 1 else many or f'{one}s'}"
+    """Return a number and what it counts: ``1 job``, ``2,000 jobs``."""
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
