@@ -204,17 +204,20 @@ def test_verbose_output_is_ansibles_own_with_times(tmp_path):
 
 def test_a_worker_rewrites_a_line_of_the_terminal(tmp_path):
     argv = write(tmp_path, [task("moves"), debug("after")])
-    pid, screen = pty.fork()
-    if pid == 0:
-        os.execve(argv[0], argv, environment(TERM="xterm"))
+    screen, terminal = pty.openpty()
     fcntl.ioctl(screen, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 70, 0, 0))
-    said = b""
-    try:
-        while part := os.read(screen, 4096):
-            said += part
-    except OSError:  # The program has closed its end.
-        pass
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    # Not pty.fork(): a child of this process, which has threads of libraries, may crash before it is another program.
+    with subprocess.Popen(
+        argv, env=environment(TERM="xterm"), stdin=terminal, stdout=terminal, stderr=terminal
+    ) as running:
+        os.close(terminal)
+        said = b""
+        try:
+            while part := os.read(screen, 4096):
+                said += part
+        except OSError:  # The program has closed its end.
+            pass
+    assert running.returncode == 0
     os.close(screen)
     text = said.decode()
     assert re.search(rf"{re.escape(ERASE)}one of two \d+\r{re.escape(ERASE)}two of two \d+\r", text)
