@@ -76,7 +76,7 @@ def main() -> int:
     with (
         log.open("w") as file,
         subprocess.Popen(
-            command, cwd=PROJECT, text=True, errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command, cwd=PROJECT, encoding="utf-8", errors="replace", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as running,
     ):
         assert running.stdout is not None
