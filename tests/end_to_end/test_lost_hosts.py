@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from conftest import PROJECT, Cluster
 from power import Power
+from test_wait import end, read_until
 
 SLOTS = ["condor_status", "-constraint", "PartitionableSlot", "-af", "Machine"]
 LOGS = "/var/log/condor"
@@ -129,12 +130,18 @@ def test_another_host_prepares_the_model_when_the_first_one_dies(cluster, sample
 
 
 def test_a_run_waits_for_a_pool_whose_manager_restarted(cluster, samples):
-    cluster.on("manager", "systemctl", "restart", "condor")
+    cluster.on("manager", "systemctl", "stop", "condor")
+    try:
+        run = cluster.start(samples, run_id="manager-restarted", save_images=False)
+        read_until(run, "waiting for the central manager")
+    finally:
+        cluster.on("manager", "systemctl", "start", "condor")
     began = time.monotonic()
-    outcome = cluster.infer(samples, run_id="manager-restarted", save_images=False)
+    outcome = end(run, cluster.results / "manager-restarted")
     assert outcome.code == 0
-    assert "waiting for the execute hosts" in outcome.output
+    # Before it hears of both it knows one or none.
     assert "2 execute hosts with 2 processors in the pool" in outcome.output
+    assert outcome.metrics["counts"]["ok"] == 12
     until("the pool is whole", max(60 - (time.monotonic() - began), 1), lambda: len(machines(cluster)) == 2)
 
 
