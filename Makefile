@@ -33,7 +33,7 @@ $(VENV)/control: requirements.txt constraints.txt files/demo/requirements.txt
 	touch $@
 
 $(VENV)/test: $(VENV)/control requirements-test.txt
-	# Of the photos' package, which came without what it requires, pip would warn.
+	@# Of the photos' package, which came without what it requires, pip would warn.
 	$(BIN)/pip install --quiet --no-compile --no-warn-conflicts -r requirements-test.txt
 	touch $@
 
