@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..results import archive, summary
+from ..results.quality import write as quality
 from ..share.errors import YoloError
 from .messages import say
 
@@ -21,8 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="results/<run_id>")
     parser.add_argument("--nothing-done", action="store_true", help="say that nothing was left to do in this run")
     parser.add_argument("--json", action="store_true", help="print one object, the result: changed, summary (lines)")
+    parser.add_argument(
+        "--labels", type=Path, help="score the detections: a folder of YOLO label files, or a COCO JSON"
+    )
     args = parser.parse_args(argv)
-    changed, lines = publish(args.folder, args.nothing_done)
+    changed, lines = publish(args.folder, args.nothing_done, args.labels)
     if args.json:
         say(result={"changed": changed, "summary": lines})
     else:
@@ -30,12 +34,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def publish(folder: Path, nothing_done: bool = False) -> tuple[bool, list[str]]:
-    """Write ``report.html`` and ``results.zip`` into a results folder.
+def publish(folder: Path, nothing_done: bool = False, labels: Path | None = None) -> tuple[bool, list[str]]:
+    """Write ``report.html``, ``results.zip`` and, with labels, ``quality.json`` into a results folder.
 
     Args:
         folder: Holds the figures, and images and labels if there are any.
         nothing_done: Whether nothing was left to do when the run was started again.
+        labels: What the detections are scored against; None if there is nothing.
 
     Returns:
         Whether a file is another one than before, and the summary's lines.
@@ -51,7 +56,8 @@ def publish(folder: Path, nothing_done: bool = False) -> tuple[bool, list[str]]:
         raise YoloError(
             "a library that the report needs is not installed", error.name, remedy="use the project's .venv/bin/python"
         ) from None
+    scored = quality.update(folder, labels)
     reported = write.write(folder)
     # The zip holds the report.
     packed = archive.pack(folder)
-    return reported or packed, summary.lines(folder, nothing_done)
+    return scored or reported or packed, summary.lines(folder, nothing_done)

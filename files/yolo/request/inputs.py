@@ -154,6 +154,7 @@ INPUTS = {
         "id",
     ),
     "results": Input(matching(".+"), "results", "a folder"),
+    "labels": Input(str, "", "a folder of YOLO label files, or a COCO JSON"),
     "results_to": Input(_optional(matching(_S3_PATTERN), ""), "", _S3_EXPECTED),
     "price_per_hour": Input(_optional(number(0, float("inf"))), "", "dollars an hour, such as 0.35"),
     "chunk_size": Input(whole(_MANY, 0), "0", "a whole number; 0 leaves it to the throughput of earlier jobs"),

@@ -16,18 +16,20 @@ from typing import Any
 
 from ..share import fsio
 from ..share.classes import class_indices
+from ..share.errors import YoloError
 from ..share.layout import ID_LENGTH, Share
 from ..share.words import plural
 from . import images, parcel, weights
 from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
-from .inputs import MODES, S3
+from .inputs import INPUTS, MODES, S3
 from .prices import prices_of
 
 DEFAULT_CONF = 0.25
 """Confidence below which detections are left out where neither the user nor the weights say one."""
 
 _MIB = 1 << 20
+_FOR_PUBLISHING = ("known", "results", "results_to", "labels", "lines")
 _OF_CONTROL_NODE = ("root", "manifest", "files_from", "doubtful", "doubtful_from", "index")
 
 
@@ -98,6 +100,7 @@ def resolve(
         },
         "results": os.path.join(_path(values["results"], here), run_id),
         "results_to": values["results_to"],
+        "labels": _labels(values["labels"], here),
     }
     request["lines"] = describe(request)
     lists = Path(source["manifest"]).parent
@@ -115,7 +118,7 @@ def for_the_share(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request without what is only of use on the control node: the same run has the same file again."""
     source = {name: value for name, value in request["source"].items() if name not in _OF_CONTROL_NODE}
     found = {name: value for name, value in request["weights"].items() if name != "path"}
-    kept = {name: value for name, value in request.items() if name not in ("known", "results", "results_to", "lines")}
+    kept = {name: value for name, value in request.items() if name not in _FOR_PUBLISHING}
     return kept | {"source": source, "weights": found}
 
 
@@ -128,6 +131,15 @@ def describe(request: Mapping[str, Any]) -> list[str]:
     if source["ignored"]:
         line += f"; {plural(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
     return [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+
+
+def _labels(text: str, here: Path) -> str:
+    if not text:
+        return ""
+    path = _path(text, here)
+    if not (os.path.isdir(path) or (os.path.isfile(path) and path.lower().endswith(".json"))):
+        raise YoloError("no such labels", path, INPUTS["labels"].expected, "check the path given as labels=")
+    return path
 
 
 def _path(text: str, here: Path) -> str:

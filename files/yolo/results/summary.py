@@ -13,6 +13,8 @@ from typing import Any
 from ..share import fsio
 from ..share.errors import YoloError, one_line
 from ..share.words import plural
+from .quality.write import LOW_CONF
+from .quality.write import NAME as QUALITY
 
 FAILED = 5
 """Lines about failed images, at most."""
@@ -43,7 +45,8 @@ def lines(folder: Path, nothing_done: bool = False) -> list[str]:
     try:
         metrics = fsio.read_json(folder / "metrics.json")
         compared = fsio.read_json(folder / "compare.json") if metrics["mode"] == "compare" else {}
-        found = [*_summary(metrics, compared, nothing_done), _place(folder)]
+        scored = fsio.read_json(folder / QUALITY) if (folder / QUALITY).exists() else {}
+        found = [*_summary(metrics, compared, nothing_done), *_quality(scored), _place(folder)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise YoloError(
             f"the figures are damaged or of an older version ({type(error).__name__}: {error})",
@@ -72,6 +75,15 @@ def _summary(metrics: Mapping[str, Any], compared: Mapping[str, Any], nothing_do
     yield _detections(metrics["counts"]["detections"], metrics["detections_per_class"])
     if compared:
         yield from _comparison(compared)
+
+
+def _quality(scored: Mapping[str, Any]) -> Iterator[str]:
+    if scored:
+        names = {"map50": "mAP50", "map": "mAP50-95", "precision": "precision", "recall": "recall"}
+        figures = ", ".join(f"{shown} {scored[key]}" for key, shown in names.items())
+        yield f"Against {plural(scored['labels'], 'label')} in {plural(scored['images'], 'image')}: {figures}."
+        if scored["conf"] > LOW_CONF:
+            yield f"  detections below conf {scored['conf']:g} are left out, which lowers mAP: -e conf=0.001 keeps them"
 
 
 def _counts(metrics: Mapping[str, Any], nothing_done: bool) -> str:

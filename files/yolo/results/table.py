@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,6 +37,11 @@ def neutral(cell: str) -> str:
     Source: OWASP, CSV Injection, https://owasp.org/www-community/attacks/CSV_Injection
     """
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
+
+
+def plain(cell: str) -> str:
+    """Return the text that :func:`neutral` made a cell of."""
+    return cell[1:] if cell[:1] == "'" and cell[1:].startswith(_FORMULA) else cell
 
 
 def row(entry: Entry, record: Record | None, status: str, reason: str | None = None) -> list[object]:
@@ -73,6 +78,30 @@ def writer(file: BinaryIO) -> Callable[[Iterable[object]], None]:
     return write
 
 
+def _rows(path: Path) -> Iterator[dict[str, str]]:
+    """Yield the rows of the images that are ok.
+
+    Raises:
+        YoloError: It is no such table.
+        OSError: It can't be read.
+    """
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            for cells in csv.DictReader(file):
+                if cells["status"] == "ok":
+                    yield cells
+    except (KeyError, csv.Error) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> YoloError:
+    return YoloError(
+        f"the table of images is damaged or of an older version ({type(error).__name__}: {error})",
+        path,
+        remedy="run the same run_id again, which merges and pulls it anew",
+    )
+
+
 def read_milliseconds(path: Path) -> tuple[array[float], array[float]]:
     """Return the milliseconds of all stages and of ``infer`` of each image in a table that is ok.
 
@@ -82,15 +111,23 @@ def read_milliseconds(path: Path) -> tuple[array[float], array[float]]:
     """
     total, infer = array("d"), array("d")
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            for cells in csv.DictReader(file):
-                if cells["status"] == "ok" and cells["total_ms"]:
-                    total.append(float(cells["total_ms"]))
-                    infer.append(float(cells["infer_ms"] or 0))
-    except (KeyError, TypeError, ValueError, csv.Error) as error:
-        raise YoloError(
-            f"the table of images is damaged or of an older version ({type(error).__name__}: {error})",
-            path,
-            remedy="run the same run_id again, which merges and pulls it anew",
-        ) from None
+        for cells in _rows(path):
+            if cells["total_ms"]:
+                total.append(float(cells["total_ms"]))
+                infer.append(float(cells["infer_ms"] or 0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None
     return total, infer
+
+
+def read_sizes(path: Path) -> dict[str, tuple[int, int]]:
+    """Return width and height in pixels of each image in a table that is ok, by its relative path.
+
+    Raises:
+        YoloError: It is no such table.
+        OSError: It can't be read.
+    """
+    try:
+        return {plain(row["path"]): (int(row["width"]), int(row["height"])) for row in _rows(path)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from None

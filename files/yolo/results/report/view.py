@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...share.records import STAGES
+from ..quality.write import LOW_CONF, NAME
 from . import plots
 from .comparison import Comparison, Prediction, view_comparison, view_prediction
 from .parts import Cell, Plot, Table, dollars, table
@@ -64,6 +65,27 @@ class Detections:
 
     plot: Plot
     classes: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the detections are, against labels.
+
+    Attributes:
+        images: Images that count.
+        labels: Objects that are known to be in them.
+        figures: Of all classes.
+        classes: The same for each class.
+        confidence: Where precision and recall are taken.
+        left_out: The run's confidence threshold, if it is so high that mAP suffers.
+    """
+
+    images: int
+    labels: int
+    figures: Table
+    classes: Table
+    confidence: float
+    left_out: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +154,7 @@ class View:
     timing: Timing | None
     per_image: PerImage | None
     detections: Detections | None
+    quality: Quality | None
     trouble: Trouble
     cost: Cost | None
     prediction: Prediction
@@ -141,7 +164,11 @@ class View:
 
 
 def build(
-    metrics: Mapping[str, Any], compared: Mapping[str, Any], total: Sequence[float], infer: Sequence[float]
+    metrics: Mapping[str, Any],
+    compared: Mapping[str, Any],
+    total: Sequence[float],
+    infer: Sequence[float],
+    scored: Mapping[str, Any] | None = None,
 ) -> View:
     """Return the view of a run.
 
@@ -150,6 +177,7 @@ def build(
         compared: ``compare.json``; empty if the run had one pass.
         total: Milliseconds of each image, all stages.
         infer: Milliseconds of each image, ``infer``.
+        scored: ``quality.json``; empty if there were no labels.
     """
     return View(
         run_id=metrics["run_id"],
@@ -161,6 +189,7 @@ def build(
         timing=view_timing(metrics),
         per_image=view_per_image(metrics, total, infer),
         detections=view_detections(metrics["detections_per_class"]),
+        quality=view_quality(scored or {}),
         trouble=view_trouble(metrics),
         cost=view_cost(metrics, compared),
         prediction=view_prediction(compared),
@@ -198,6 +227,28 @@ def view_detections(per_class: Mapping[str, int]) -> Detections | None:
     return Detections(
         plot=Plot("Detections by class", plots.classes("classes", per_class)),
         classes=table("Detections of each class", ("class", "detections"), ranked, limit=SHOWN),
+    )
+
+
+def view_quality(scored: Mapping[str, Any]) -> Quality | None:
+    """Return the section about how good the detections are; None if there were no labels."""
+    if not scored:
+        return None
+    head = ("mAP50", "mAP50-95", "precision", "recall")
+    keys = ("map50", "map", "precision", "recall")
+    return Quality(
+        images=scored["images"],
+        labels=scored["labels"],
+        figures=table("All classes", ("", *head), [("mean of the classes", *(scored[key] for key in keys))]),
+        classes=table(
+            "Each class that has labels",
+            ("class", "labels", *head),
+            [(row["name"], row["labels"], *(row[key] for key in keys)) for row in scored["classes"]],
+            limit=SHOWN,
+            rest_in=NAME,
+        ),
+        confidence=scored["confidence"],
+        left_out=scored["conf"] if scored["conf"] > LOW_CONF else None,
     )
 
 

@@ -10,6 +10,7 @@ from ...share import fsio
 from ...share.errors import YoloError
 from ...share.layout import Pass
 from .. import table
+from ..quality import write as quality
 from . import page, view
 
 NAME = "report.html"
@@ -19,6 +20,7 @@ _METRICS = (
     "run_id", "mode", "pass", "settings", "counts", "detections_per_class", "failures", "missing", "times",
     "images_per_second", "slots", "jobs", "latency_ms", "slowest", "threads", "cpu_models", "versions", "cost",
 )  # fmt: skip
+_SCORED = ("images", "labels", "conf", "confidence", "map50", "map", "precision", "recall", "classes")
 _COMPARED = ("single", "parallel", "slots", "speed_up", "efficiency", "comparable", "identical", "host", "amdahl")
 
 
@@ -35,7 +37,9 @@ def write(folder: Path) -> bool:
     files = Pass(folder)
     metrics = _read(files.metrics_json, _METRICS)
     compared = _read(folder / "compare.json", _COMPARED) if metrics["mode"] == "compare" else {}
-    content = page.render(view.build(metrics, compared, *table.read_milliseconds(files.metrics_csv))).encode()
+    scored = _read(folder / quality.NAME, _SCORED) if (folder / quality.NAME).exists() else {}
+    milliseconds = table.read_milliseconds(files.metrics_csv)
+    content = page.render(view.build(metrics, compared, *milliseconds, scored)).encode()
     path = folder / NAME
     if path.is_file() and path.read_bytes() == content:
         return False

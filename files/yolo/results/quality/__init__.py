@@ -1,0 +1,1 @@
+"""How good a run's detections are, against labels that the user has."""
