@@ -23,7 +23,8 @@ def demo(cluster: Cluster, tmp_path_factory):
     """Outcome of both passes over the demo's images, with all detections that a score needs."""
     folder = tmp_path_factory.mktemp("demo")
     images = make_samples(folder, 32)
-    return folder, cluster.infer(images, run_id="demo", mode="compare", conf=0.001)
+    labels = str(folder / "labels")
+    return folder, cluster.infer(images, run_id="demo", mode="compare", conf=0.001, labels=labels)
 
 
 def test_every_demo_image_has_a_result(demo):
@@ -52,6 +53,11 @@ def test_the_demo_model_finds_what_is_labelled(demo):
         check=True,
     )
     assert float(scored.stdout) >= NEEDED_MAP50
+    # The run says so itself.
+    quality = json.loads((outcome.results / "quality.json").read_bytes())
+    assert quality["map50"] == pytest.approx(float(scored.stdout), abs=0.01)
+    assert f"mAP50 {quality['map50']}, mAP50-95 {quality['map']}" in outcome.output
+    assert "How good the detections are" in (outcome.results / "report.html").read_text()
 
 
 def test_one_slot_and_all_slots_find_the_same(demo):
