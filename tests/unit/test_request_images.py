@@ -283,7 +283,7 @@ def test_no_image_at_all_is_one_clear_error(tmp_path, files):
         (tmp_path / "in" / name).write_bytes(data)
     make_zip(tmp_path / "in.zip", files)
     for path in ("in", "in.zip"):
-        with pytest.raises(YoloError, match=r"no image to work on.*expected a folder, a zip, or"):
+        with pytest.raises(YoloError, match=r"no image to work on.*expected a folder, an image, a zip or a tar"):
             images.resolve(str(tmp_path / path), tmp_path / "cache")
 
 
@@ -299,9 +299,9 @@ def test_a_path_that_is_not_there_is_one_clear_error(tmp_path):
 
 
 def test_a_file_of_another_kind_is_one_clear_error(tmp_path):
-    (tmp_path / "a.pdf").write_bytes(b"%PDF")
+    (tmp_path / "a.doc").write_bytes(b"%DOC")
     with pytest.raises(YoloError, match="neither an image nor a sound zip"):
-        images.resolve(str(tmp_path / "a.pdf"), tmp_path / "cache")
+        images.resolve(str(tmp_path / "a.doc"), tmp_path / "cache")
 
 
 @pytest.mark.parametrize(

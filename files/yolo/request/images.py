@@ -25,9 +25,11 @@ from ..share.layout import IMAGE_SUFFIXES
 from . import known_files, listing
 from .known_files import Index
 from .listing import Manifest
+from .sources import EXPECTED, refuse_others, several
+from .tars import SUFFIXES as TAR_SUFFIXES
+from .tars import UNREAD, unpack_tar
 from .zips import MAX_ZIP_BYTES, unpack
 
-_EXPECTED = f"a folder, a zip, or one image ({' '.join(IMAGE_SUFFIXES)})"
 _HASH_LENGTH = 10
 _KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
 
@@ -53,32 +55,41 @@ def resolve(
     """Find the images called ``images`` and list them.
 
     Args:
-        images: Path of a folder, an image or a zip.
+        images: Path of a folder, an image, a zip or a tar; or several, see ``sources.several``.
         cache: Folder in which zips are unpacked, each under a name that follows its content.
         max_bytes: Most bytes that a zip may unpack to.
         known: Returns what was known of an input the last time, by its ``input_id``.
 
     Raises:
-        YoloError: There is no image, or the zip is damaged, encrypted, unsafe or too large.
+        YoloError: There is no image, or the archive is damaged, encrypted, unsafe or too large.
         OSError: A file can't be read or written.
     """
     path = os.path.abspath(os.path.expanduser(images))
     name = os.path.basename(path)
     path_hash = hashlib.sha256(manifest.encode(path)).hexdigest()[:_HASH_LENGTH]
     input_id = f"{slug(name)}-{path_hash}"
-    if os.path.isdir(path):
+    if (paths := several(path)) is not None:
+        root = os.path.commonpath([file if file.is_dir() else file.parent for file in paths])
+        source = Source(root, input_id, listing.build_several(root, paths, known(input_id)))
+    elif os.path.isdir(path):
         source = Source(path, input_id, listing.build(path, known(input_id)))
     elif not os.path.exists(path):
-        raise YoloError("no such images", images, _EXPECTED, "check the path given as images=")
+        refuse_others(images)
+        raise YoloError("no such images", images, EXPECTED, "check the path given as images=")
     elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
         source = Source(os.path.dirname(path), input_id, listing.build_single(path, known(input_id)))
     else:
-        folder, content_hash = unpack(Path(path), cache, max_bytes)
-        stem = name[:-4] if name.lower().endswith(".zip") else name
+        refuse_others(path)
+        if name.lower().endswith(UNREAD):
+            raise YoloError("a tar of this kind is not read", path, EXPECTED, "unpack it by hand and give the folder")
+        packed = next((suffix for suffix in (".zip", *TAR_SUFFIXES) if name.lower().endswith(suffix)), "")
+        unpacker = unpack_tar if packed in TAR_SUFFIXES else None
+        folder, content_hash = unpack(Path(path), cache, max_bytes, unpacker)
+        stem = name[: len(name) - len(packed)]
         input_id = f"{slug(stem)}-{content_hash[:_HASH_LENGTH]}"
         source = Source(os.fspath(folder), input_id, listing.build(folder, known(input_id)))
     if not any(source.manifest.images):
-        raise YoloError("no image to work on", _nothing(images, source.manifest), _EXPECTED)
+        raise YoloError("no image to work on", _nothing(images, source.manifest), EXPECTED)
     return source
 
 

@@ -102,6 +102,29 @@ def build_single(path: str | os.PathLike[str], index: Index | None = None) -> Ma
     return _manifest(folder, [_look(file, name)], 0, index or {})
 
 
+def build_several(root: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]], index: Index) -> Manifest:
+    """List the files and folders that were named by hand, as if ``root``, which holds them all, held no others.
+
+    Raises:
+        YoloError: A folder can't be read.
+    """
+    base, found, ignored = os.fsencode(root), {}, 0
+    for path in map(os.fsencode, paths):
+        relpath = os.path.relpath(path, base)
+        if not os.path.isdir(path):
+            found[relpath] = _look(path, relpath)
+            continue
+        try:
+            below, hidden = _walk(path)
+        except OSError as error:
+            raise YoloError(f"can't read a folder of images ({error.strerror})", os.fsdecode(path)) from None
+        ignored += hidden
+        for item in below:
+            whole = os.path.normpath(os.path.join(relpath, item.path))
+            found.setdefault(whole, replace(item, path=whole))
+    return _manifest(base, found.values(), ignored, index)
+
+
 def _manifest(base: bytes, found: Iterable[_Found], ignored: int, index: Index) -> Manifest:
     known: dict[bytes, Known] = {}
 

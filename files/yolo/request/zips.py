@@ -17,7 +17,7 @@ import struct
 import zipfile
 import zlib
 from calendar import timegm
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from secrets import token_hex
@@ -49,8 +49,19 @@ _UTF8_NAME = 0x800
 _MADE_ON_DOS = 0
 
 
-def unpack(file: Path, cache: Path, max_bytes: int = MAX_ZIP_BYTES) -> tuple[Path, str]:
+def unpack(
+    file: Path,
+    cache: Path,
+    max_bytes: int = MAX_ZIP_BYTES,
+    unpacker: Callable[[Path, Path, int], None] | None = None,
+) -> tuple[Path, str]:
     """Unpack a zip into ``cache``, unless the same content was unpacked before.
+
+    Args:
+        file: The zip.
+        cache: Folder of unpacked ones.
+        max_bytes: Most bytes that it may unpack to.
+        unpacker: Unpacks another kind of archive into a folder that it makes.
 
     Returns:
         The folder, and the SHA-256 of the zip in hex.
@@ -74,7 +85,7 @@ def unpack(file: Path, cache: Path, max_bytes: int = MAX_ZIP_BYTES) -> tuple[Pat
             shutil.rmtree(stale)
         temp = target.parent / f".tmp-{short}-{token_hex(4)}"
         try:
-            _unpack(file, temp, max_bytes)
+            (unpacker or _unpack)(file, temp, max_bytes)
             temp.rename(target)
         except BaseException:
             shutil.rmtree(temp, ignore_errors=True)
