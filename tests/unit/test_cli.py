@@ -111,6 +111,13 @@ def test_a_request_names_all_that_later_commands_need(tmp_path, photos):
     assert found["lines"][1].endswith("; 1 file that can't be images; 1 hidden file or folder left out")
 
 
+def test_each_of_several_paths_is_meant_from_where_the_user_is(tmp_path, photos):
+    code, said, error = ask(tmp_path, here=str(tmp_path), inputs={"images": "my photos/a.jpg, my photos/b.*"})
+    assert code == 0, error
+    found = said[-1]["result"]["source"]
+    assert (found["root"], found["count"]) == (str(photos), 2)
+
+
 @pytest.mark.parametrize("kind", ["pt", "openvino"])
 def test_what_is_sent_beside_the_images_is_laid_out_as_on_the_share(tmp_path, photos, kind):
     weights_files = (

@@ -65,7 +65,7 @@ def resolve(
     names = read_class_names(found.kind, Path(found.path), found.files)
     classes = values["classes"] if names is None else class_indices(values["classes"], names)
     known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
-    path = copy or _path(values["images"], here)
+    path = copy or _paths(values["images"], here)
     source = images.list_images(path, cache / "zips", cache / "staging", known, values["checksum"])
     run_id = values["run_id"] or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     places = Share(Path(share))
@@ -140,6 +140,14 @@ def _labels(text: str, here: Path) -> str:
     if not (os.path.isdir(path) or (os.path.isfile(path) and path.lower().endswith(".json"))):
         raise YoloError("no such labels", path, INPUTS["labels"].expected, "check the path given as labels=")
     return path
+
+
+def _paths(text: str, here: Path) -> str:
+    """Return a path, or each of several with commas, as an absolute one."""
+    whole = _path(text, here)
+    if "," not in text or os.path.lexists(whole):
+        return whole
+    return ",".join(_path(part.strip(), here) for part in text.split(",") if part.strip())
 
 
 def _path(text: str, here: Path) -> str:

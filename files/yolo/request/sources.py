@@ -55,10 +55,8 @@ def several(text: str) -> list[Path] | None:
         return _there(_listed(path), f"listed in {path}")
     if os.path.lexists(text) or not ("," in text or _PATTERN.search(text)):
         return None
-    first, *others = (part.strip() for part in text.split(","))
-    folder = os.path.dirname(first)
-    named = (first, *(os.path.join(folder, os.path.expanduser(part)) for part in others if part))
-    return _there((path for part in named for path in _matched(part)), f"of {text}")
+    named = (part.strip() for part in text.split(","))
+    return _there((path for part in named if part for path in _matched(part)), f"of {text}")
 
 
 def _listed(file: Path) -> Iterator[Path]:
