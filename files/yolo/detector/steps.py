@@ -19,7 +19,7 @@ from ..share.layout import Pass
 from ..share.records import Entry, Record, label_text
 from ..vision import draw, nms
 from ..vision.container import count_pixels
-from ..vision.decode import decode_image, read_file
+from ..vision.decode import decode_photo, read_file
 from .detector import Detector, to_detections
 from .settings import Settings
 from .threads import Budget
@@ -81,14 +81,19 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
     if budget is not None:
         item.pixels = budget.acquire(count_pixels(data))
     waited = item.record.times["read_ms"]
-    image = None
+    photo = None
     with _step(item, "read"):
-        image = item.image = decode_image(data, PurePosixPath(item.entry.path).name)
-    if image is not None:
-        height, width = image.shape[:2]
+        photo = decode_photo(data)
+    if photo is not None:
+        item.image = photo.image
+        height, width = photo.image.shape[:2]
         times = item.record.times
         item.record = replace(
-            item.record, width=width, height=height, times=times | {"read_ms": round(times["read_ms"] + waited, 3)}
+            item.record,
+            width=width,
+            height=height,
+            warning=photo.warning,
+            times=times | {"read_ms": round(times["read_ms"] + waited, 3)},
         )
     else:
         item.record = replace(item.record, times={})

@@ -96,6 +96,7 @@ class Record:
         slot: Slot on that host, e.g. ``slot1_1``.
         job: ``<submission>-<chunk>``.
         content: ``contents.digest`` of the bytes that were worked on; None where they could not be read.
+        warning: What is odd about the file, though it was used; None where nothing is.
     """
 
     key: str
@@ -112,6 +113,7 @@ class Record:
     slot: str = ""
     job: str = ""
     content: str | None = None
+    warning: str | None = None
 
     def to_json(self) -> str:
         """Return the record as compact JSON; a detection is [class, score, x1, y1, x2, y2].
