@@ -1,7 +1,9 @@
 """Files that decoders read wrong without an error: each is decoded right, or ends with its name."""
 
+import io
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -351,6 +353,58 @@ def test_a_flat_webp_is_whole(value, quality):
     assert int(decode_photo(data.tobytes()).image[0, 0, 0]) == pytest.approx(value, abs=3)
 
 
+# --- HEIC, AVIF and what turns them ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF", "WEBP", "PNG", "TIFF", "JPEG"])
+def test_a_photo_of_any_format_is_turned_upright(kind, orientation):
+    pillow = pytest.importorskip("PIL.Image", reason="files/demo/requirements.txt is not installed")
+    ops = pytest.importorskip("PIL.ImageOps")
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    # Even quarters, which every compression keeps; no two turns of them are alike.
+    quarters = np.repeat(
+        np.repeat(np.array([[[250, 10, 20], [10, 240, 30]], [[20, 30, 230], [200, 200, 200]]]), 48, 0), 64, 1
+    )
+    exif = pillow.Exif()
+    exif[274] = orientation
+    buffer = io.BytesIO()
+    options = {} if kind in ("PNG", "TIFF") else {"quality": 95}
+    pillow.fromarray(quarters.astype(np.uint8)).save(buffer, kind, exif=exif.tobytes(), **options)
+    buffer.seek(0)
+    expected = np.asarray(ops.exif_transpose(pillow.open(buffer)).convert("RGB"))
+    assert expected.shape == ((96, 128, 3) if orientation < 5 else (128, 96, 3))
+    found = decode_photo(buffer.getvalue()).image[..., ::-1]
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("kind", ["HEIF", "AVIF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.9])
+def test_a_heic_or_avif_that_was_cut(kind, share):
+    pillow = pytest.importorskip("PIL.Image", reason="files/demo/requirements.txt is not installed")
+    pytest.importorskip("pillow_heif").register_heif_opener()
+    buffer = io.BytesIO()
+    pillow.fromarray(photo()).save(buffer, kind, quality=90)
+    data = buffer.getvalue()
+    assert decode_photo(data).image.shape == (HEIGHT, WIDTH, 3)
+    assert reason(data[: int(len(data) * share)]).split()[0] in ("truncated", "corrupt")
+
+
+def test_a_heic_is_named_where_its_decoder_is_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    assert reason(case("photo.heic")).startswith(
+        "unsupported HEIC: this host's Python has no pillow-heif; run site.yml"
+    )
+
+
+def test_a_jpeg_2000_and_one_of_16_bits():
+    for image, expected in ((photo(), photo()), (photo().astype(np.uint16) * 257, photo())):
+        done, data = cv2.imencode(".jp2", image, (cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000))
+        assert done
+        assert np.abs(decode_photo(data.tobytes()).image.astype(int) - expected).mean() < 3
+
+
 # --- samples --------------------------------------------------------------------------------------------
 
 
@@ -367,9 +421,11 @@ def test_the_sample_of_a_phone_with_a_trailer_and_no_end_marker():
     assert "no end-of-image marker" in found.warning
 
 
-@pytest.mark.parametrize("name", ["photo.avif", "photo.gif", "photo.mpo"])
+@pytest.mark.parametrize("name", ["photo.avif", "photo.gif", "photo.mpo", "photo.heic", "heic_named.jpg"])
 def test_samples_in_other_formats(name):
     clean = decode_photo(case("clean.jpg")).image
+    if "heic" in name:
+        pytest.importorskip("pillow_heif")
     found = decode_photo(case(name)).image
     assert found.shape == clean.shape
     assert np.abs(found.astype(int) - clean).mean() < 12

@@ -141,6 +141,21 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_done(tmp_path,
     assert (job.report.images, job.report.failed) == (7, 5)
 
 
+def test_an_odd_image_is_done_with_a_warning_and_its_annotated_image_stands_under_the_name_of_its_entry(tmp_path):
+    done, data = cv2.imencode(".jpg", PHOTO, (cv2.IMWRITE_JPEG_QUALITY, 100))
+    assert done
+    job = Job(tmp_path, {"key": data.tobytes()[:-2], "b.png": png(PHOTO)})
+    job.entries[0] = replace(job.entries[0], image="key.jpg")
+    job.write_chunk()
+    assert job.work() == 0
+    record = job.record("key")
+    assert found(record) == PHOTO_FOUND
+    assert record.warning.startswith("the JPEG has no end-of-image marker")
+    assert job.record("b.png").warning is None
+    assert cv2.imread(str(job.run_pass.image("key.jpg"))).shape == PHOTO.shape
+    assert not job.run_pass.image("key").exists()
+
+
 def test_an_engine_that_fails_on_one_picture_fails_that_picture(tmp_path):
     job = Job(tmp_path, {"a.png": png(picture(56, 56)), "b.png": png(picture(64, 64)), "c.png": png(picture(56, 56))})
     images = ops.parameter([1, 3, -1, -1], np.float32)

@@ -128,7 +128,7 @@ def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
     if item.image is not None and item.found is not None and settings.save_images:
         with _step(item, "draw"):
             draw.draw(item.image, item.found.boxes, item.found.scores, item.found.classes, names)
-            encoded = draw.encode(item.image, PurePosixPath(item.entry.path).suffix)
+            encoded = draw.encode(item.image, PurePosixPath(item.entry.annotated).suffix)
     item.image = None
     record, found = item.record, item.found
     if record.error is not None or found is None:
@@ -149,7 +149,7 @@ def write_output(run_pass: Pass, journal: Journal, output: Output) -> Record:
     """
     entry, record = output.entry, output.record
     start = time.perf_counter()
-    paths = [run_pass.image(entry.path), run_pass.label(entry.label)]
+    paths = [run_pass.image(entry.annotated), run_pass.label(entry.label)]
     try:
         if output.image is not None:
             fsio.write_bytes(paths[0], output.image)

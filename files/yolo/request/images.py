@@ -20,14 +20,15 @@ from typing import Any
 
 from ..share import manifest
 from ..share.errors import YoloError
+from ..share.file_kind import HEAD_BYTES, kind_of
 from ..share.fsio import atomic_file
-from ..share.layout import IMAGE_SUFFIXES
+from ..share.layout import WRITTEN_SUFFIXES
 from . import known_files, listing
 from .known_files import Index
 from .listing import Manifest
 from .zips import MAX_ZIP_BYTES, unpack
 
-_EXPECTED = f"a folder, a zip, or one image ({' '.join(IMAGE_SUFFIXES)})"
+_EXPECTED = "a folder, a zip, or one image"
 _HASH_LENGTH = 10
 _KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
 
@@ -70,7 +71,7 @@ def resolve(
         source = Source(path, input_id, listing.build(path, known(input_id)))
     elif not os.path.exists(path):
         raise YoloError("no such images", images, _EXPECTED, "check the path given as images=")
-    elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+    elif os.path.splitext(name)[1].lower() in WRITTEN_SUFFIXES or _is_image(path):
         source = Source(os.path.dirname(path), input_id, listing.build_single(path, known(input_id)))
     else:
         folder, content_hash = unpack(Path(path), cache, max_bytes)
@@ -80,6 +81,11 @@ def resolve(
     if not any(source.manifest.images):
         raise YoloError("no image to work on", _nothing(images, source.manifest), _EXPECTED)
     return source
+
+
+def _is_image(path: str) -> bool:
+    with open(path, "rb") as file:
+        return kind_of(file.read(HEAD_BYTES)) is not None
 
 
 def _nothing(images: str, found: Manifest) -> str:

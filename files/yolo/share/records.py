@@ -52,6 +52,7 @@ class Entry:
         mtime_ns: Modification time, nanoseconds since the epoch.
         skip: Why this file can't be an image, or None.
         content: ``contents.digest`` of its bytes; None where nobody read it.
+        image: Path of its annotated image relative to ``images/``, where that is not ``path``.
     """
 
     index: int
@@ -62,6 +63,12 @@ class Entry:
     mtime_ns: int
     skip: str | None = None
     content: str | None = None
+    image: str | None = None
+
+    @property
+    def annotated(self) -> str:
+        """Path of its annotated image relative to ``images/``."""
+        return self.image or self.path
 
     def to_json(self) -> str:
         """Return the entry as one line of JSON, without the newline."""
