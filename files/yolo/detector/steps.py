@@ -86,12 +86,11 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
         photo = decode_photo(data)
     if photo is not None:
         item.image = photo.image
-        height, width = photo.image.shape[:2]
         times = item.record.times
         item.record = replace(
             item.record,
-            width=width,
-            height=height,
+            width=photo.size[0],
+            height=photo.size[1],
             warning=photo.warning,
             times=times | {"read_ms": round(times["read_ms"] + waited, 3)},
         )
@@ -129,12 +128,21 @@ def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
         with _step(item, "draw"):
             draw.draw(item.image, item.found.boxes, item.found.scores, item.found.classes, names)
             encoded = draw.encode(item.image, PurePosixPath(item.entry.annotated).suffix)
+    shown = (item.image.shape[1], item.image.shape[0]) if item.image is not None else (0, 0)
     item.image = None
     record, found = item.record, item.found
     if record.error is not None or found is None:
         return Output(item.entry, replace(record, width=0, height=0))
-    record = replace(record, detections=to_detections(found))
+    record = replace(record, detections=to_detections(_to_original(found, shown, (record.width, record.height))))
     return Output(item.entry, record, encoded, label_text(record.detections, record.width, record.height))
+
+
+def _to_original(found: nms.Detections, shown: tuple[int, int], size: tuple[int, int]) -> nms.Detections:
+    """Carry boxes from a picture that was scaled down to the original; sizes are width, height."""
+    if shown == size:
+        return found
+    scale = np.array([size[0] / shown[0], size[1] / shown[1]] * 2, np.float32)
+    return replace(found, boxes=found.boxes * scale)
 
 
 def write_output(run_pass: Pass, journal: Journal, output: Output) -> Record:

@@ -28,11 +28,12 @@ _JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
-def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
+def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[str, int]:
     """Check from headers and length fields that the file is whole and not too large.
 
     Returns:
-        The format's name for messages: "JPEG", "PNG", ..., or "image" where OpenCV may know it.
+        The format's name for messages: "JPEG", "PNG", ..., or "image" where OpenCV may know it; and by how much its
+        decoder has to scale it down, 1 unless it is a JPEG of too many pixels.
 
     Raises:
         BadImage: Empty, not an image, truncated, corrupt or too large.
@@ -48,8 +49,24 @@ def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
         except (struct.error, IndexError, OverflowError) as error:
             raise BadImage(f"truncated {kind}: it ends inside its header") from error
         if width * height > max_pixels:
-            raise too_large(width, height, max_pixels)
-    return kind
+            scale = _jpeg_scale(data, max_pixels) if kind == "JPEG" else 0
+            if not scale:
+                raise too_large(width, height, max_pixels)
+            return kind, scale
+    return kind, 1
+
+
+def _jpeg_scale(data: bytes, max_pixels: int) -> int:
+    """Return by how much a JPEG's decoder has to scale it down to stay within so many pixels.
+
+    Returns:
+        2, 4 or 8; 0 where none of these is enough, or where the decoder would hold the whole picture all the same,
+        as it does with a progressive one.
+    """
+    walk = walk_jpeg(data)
+    width, height = walk.size
+    fitting = (scale for scale in (2, 4, 8) if -(-width // scale) * -(-height // scale) <= max_pixels)
+    return 0 if walk.progressive else next(fitting, 0)
 
 
 def count_pixels(data: bytes) -> int:
@@ -61,7 +78,7 @@ def count_pixels(data: bytes) -> int:
         width, height = measure(data)
     except (BadImage, struct.error, IndexError, OverflowError):
         return 0  # decoding will say why
-    return width * height
+    return min(width * height, MAX_PIXELS)
 
 
 def too_large(width: int, height: int, max_pixels: int) -> BadImage:

@@ -21,8 +21,20 @@ _GREY = 128
 _FEW_ZEROS = 64
 
 
-def decode_jpeg(data: bytes) -> tuple[np.ndarray | None, str | None]:
+_SCALED = {
+    1: cv2.IMREAD_COLOR,
+    2: cv2.IMREAD_REDUCED_COLOR_2,
+    4: cv2.IMREAD_REDUCED_COLOR_4,
+    8: cv2.IMREAD_REDUCED_COLOR_8,
+}
+
+
+def decode_jpeg(data: bytes, scale: int = 1) -> tuple[np.ndarray | None, str | None]:
     """Decode a JPEG to BGR, turned by its EXIF orientation.
+
+    Args:
+        data: The file.
+        scale: 1, or 2, 4 or 8 to have each side by so much shorter.
 
     Returns:
         The pixels, None where OpenCV has none; and what is odd about the file, though its pixels are all there.
@@ -36,12 +48,12 @@ def decode_jpeg(data: bytes) -> tuple[np.ndarray | None, str | None]:
     if not whole:
         data += _END
         warning = "the JPEG has no end-of-image marker, though all of its pixels are there"
-    image, heard = _decode(data)
+    image, heard = _decode(data, _SCALED[scale])
     if not heard:
         return image, warning
     walk = walk_jpeg(data)
     if _HARMLESS.match(heard[0]):
-        _, more = _decode(_plain(data, walk))
+        _, more = _decode(_plain(data, walk), _SCALED[scale])
         warning = warning or f"odd JPEG: {heard[0]}"
         heard = [line for line in more if not _HARMLESS.match(line)]
     if not heard:
@@ -50,7 +62,9 @@ def decode_jpeg(data: bytes) -> tuple[np.ndarray | None, str | None]:
     if match and (match.group(1) == "d9" or (_is_trailer(match.group(1)) and not whole and not walk.progressive)):
         end = data.rindex(_END)
         bare = data[:end].rstrip(b"\0")
-        if end - len(bare) >= _FEW_ZEROS and any(not _EXTRANEOUS.match(line) for line in _decode(bare + _END)[1]):
+        if end - len(bare) >= _FEW_ZEROS and any(
+            not _EXTRANEOUS.match(line) for line in _decode(bare + _END, _SCALED[scale])[1]
+        ):
             raise _zeros(data, walk, len(bare), end)
         return image, warning or "the JPEG has superfluous bytes after its pixels"
     raise _damaged(data, walk, heard[0])
@@ -92,12 +106,12 @@ def _damaged(data: bytes, walk: JpegWalk, heard: str) -> BadImage:
         return BadImage(f"corrupt JPEG: {heard.removeprefix('Corrupt JPEG data: ')}")
     if walk.progressive:
         return BadImage("truncated JPEG: its data ends before its pixels are complete")
-    image, _ = _decode(data, cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION)
+    image, _ = _decode(data, cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None:
         return BadImage("truncated JPEG: its data ends before its pixels are complete")
     filled = np.flatnonzero((image != _GREY).any(axis=1))
-    height = len(image)
-    rows = height - (int(filled[-1]) + 1 if len(filled) else 0)
+    height = walk.size[1]
+    rows = height - min((int(filled[-1]) + 1) * 8 if len(filled) else 0, height)
     if not rows:
         return BadImage("truncated JPEG: its data ends before its pixels are complete, in its last rows")
     return BadImage(
