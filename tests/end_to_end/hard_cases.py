@@ -8,7 +8,7 @@ from pathlib import Path
 
 GOOD = ("a b/same.jpg", "c/same.jpg", "ünï/日本 фото.JPG", '"quoted" $HOME;`x`.jpg', "new\nline.jpg", "-rf.jpg")
 BROKEN = {"truncated.jpg": "truncated"}
-SKIPPED = {"zero.jpg": "empty", "notes.txt": "suffix", "noise.jpg": "not an image", "text.png": "text"}
+SKIPPED = {"zero.jpg": "empty", "notes.txt": "text", "noise.jpg": "not an image", "text.png": "text"}
 
 
 def make_folder(photos: list[Path], out: Path) -> Path:

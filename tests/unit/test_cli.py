@@ -83,7 +83,7 @@ def photos(tmp_path):
     folder = tmp_path / "my photos"
     folder.mkdir()
     for name in ("a.jpg", "b.jpg", ".hidden.jpg", "notes.txt"):
-        (folder / name).write_bytes(JPEG + name.encode())
+        (folder / name).write_bytes(b"hello" if name == "notes.txt" else JPEG + name.encode())
     return folder
 
 

@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from yolo.share.layout import IMAGE_SUFFIXES
+from yolo.share.layout import WRITTEN_SUFFIXES
 from yolo.vision.draw import EncodeError, ascii_name, colour, draw, encode, line_width, text_colour
 
 GREY = 90
@@ -192,7 +192,7 @@ def test_letters_can_be_read_on_every_colour():
 # --- files ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [*IMAGE_SUFFIXES, ".JPG", ".Png"])
+@pytest.mark.parametrize("suffix", [*WRITTEN_SUFFIXES, ".JPG", ".Png"])
 def test_every_suffix_of_an_input_can_be_written(suffix):
     image = np.zeros((48, 64, 3), np.uint8)
     image[:, :32] = (200, 100, 50)

@@ -18,7 +18,7 @@ from make_job import GREEN, PHOTO, PHOTO_FOUND, Job, found, picture, png
 from make_model import COLOURS, SCORE, constant_model, ops, prepared
 from test_job_settings import AD
 from yolo.cli import detect
-from yolo.detector import detector, pipeline
+from yolo.detector import detector, pipeline, steps
 from yolo.detector import job as job_module
 from yolo.detector.steps import Output
 from yolo.model import engine_openvino
@@ -29,6 +29,7 @@ from yolo.share.journal import Journal, read_records
 from yolo.share.layout import image_key
 from yolo.share.records import Entry, Record, settings_digest
 from yolo.vision import draw, nms
+from yolo.vision.decode import decode_photo
 
 pytestmark = pytest.mark.usefixtures("outside_a_pool")
 
@@ -139,6 +140,36 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_done(tmp_path,
         assert not job.run_pass.label(f"{name}.txt").exists()
     assert found(job.record("a.png")) == found(job.record("z.png")) == PHOTO_FOUND
     assert (job.report.images, job.report.failed) == (7, 5)
+
+
+def test_an_odd_image_is_done_with_a_warning_and_its_annotated_image_stands_under_the_name_of_its_entry(tmp_path):
+    done, data = cv2.imencode(".jpg", PHOTO, (cv2.IMWRITE_JPEG_QUALITY, 100))
+    assert done
+    job = Job(tmp_path, {"key": data.tobytes()[:-2], "b.png": png(PHOTO)})
+    job.entries[0] = replace(job.entries[0], image="key.jpg")
+    job.write_chunk()
+    assert job.work() == 0
+    record = job.record("key")
+    assert found(record) == PHOTO_FOUND
+    assert record.warning.startswith("the JPEG has no end-of-image marker")
+    assert job.record("b.png").warning is None
+    assert cv2.imread(str(job.run_pass.image("key.jpg"))).shape == PHOTO.shape
+    assert not job.run_pass.image("key").exists()
+
+
+def test_boxes_of_a_picture_that_was_scaled_down_are_in_pixels_of_the_original(tmp_path, monkeypatch):
+    large = cv2.resize(PHOTO, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    done, data = cv2.imencode(".jpg", large, (cv2.IMWRITE_JPEG_QUALITY, 100))
+    assert done
+    monkeypatch.setattr(
+        steps, "decode_photo", lambda data: decode_photo(data, max_pixels=PHOTO.shape[0] * PHOTO.shape[1])
+    )
+    job = Job(tmp_path, {"a.jpg": data.tobytes()})
+    assert job.work() == 0
+    record = job.record("a.jpg")
+    assert (record.width, record.height) == (320, 240)
+    assert found(record) == [(index, [2 * side for side in box]) for index, box in PHOTO_FOUND]
+    assert record.warning == "320x240 pixels: detected and drawn at 1/2 of its size"
 
 
 def test_an_engine_that_fails_on_one_picture_fails_that_picture(tmp_path):

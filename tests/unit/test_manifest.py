@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,14 +69,14 @@ def test_the_order_follows_the_bytes_of_the_whole_path(tmp_path):
 
 
 def test_what_cannot_be_an_image_is_listed_with_its_reason(tmp_path):
-    put(tmp_path, "a.txt")
-    put(tmp_path, "README")
+    put(tmp_path, "a.txt", b"hello")
+    put(tmp_path, "README", b"hello")
     put(tmp_path, "empty.jpg", b"")
-    put(tmp_path, b"b.j\xe9g")
+    put(tmp_path, b"b.j\xe9g", b"hello")
     os.mkfifo(tmp_path / "pipe.jpg")
     found = reasons(tmp_path)
-    assert found["a.txt"].startswith("not an image: suffix .txt, expected one of .jpg")
-    assert found["README"].startswith("not an image: no suffix")
+    assert found["a.txt"] == "not an image: text"
+    assert found["README"] == "not an image: text"
     assert found["empty.jpg"] == "empty file: 0 bytes"
     assert found["pipe.jpg"] == "not an image: not a regular file"
     assert found["b.j\udce9g"].startswith("not an image")
@@ -85,6 +86,36 @@ def test_suffixes_count_in_any_case(tmp_path):
     for name in ("a.JPG", "b.Jpeg", "c.TIF", "d.tiff", "e.bmp", "f.WebP", "g.png"):
         put(tmp_path, name)
     assert set(reasons(tmp_path).values()) == {None}
+
+
+def test_what_begins_like_an_image_is_one_whatever_its_name(tmp_path):
+    for name in ("key-without-suffix", "a.jfif", "b.jpe", "c.txt", "d.heic", b"e.j\xe9g"):
+        put(tmp_path, name)
+    assert set(reasons(tmp_path).values()) == {None}
+
+
+def test_annotated_images_of_formats_that_are_not_written_stand_beside_as_jpegs(tmp_path):
+    for name in ("a.jpg", "b.heic", "c.heic", "c.heic.jpg", "d/key", "e.jfif", "x" * 254, "x" * 249 + ".heic"):
+        put(tmp_path, name)
+    found = {entry.path: entry.annotated for entry in listing.build(tmp_path).entries}
+    assert {name: found[name] for name in ("a.jpg", "b.heic", "c.heic.jpg", "d/key", "e.jfif")} == {
+        "a.jpg": "a.jpg",
+        "b.heic": "b.heic.jpg",
+        "c.heic.jpg": "c.heic.jpg",
+        "d/key": "d/key.jpg",
+        "e.jfif": "e.jfif",
+    }
+    assert len(set(found.values())) == len(found)
+    assert found["c.heic"].startswith("c.heic-")
+    assert all(len(name) <= 255 and name.endswith((".jpg", ".jfif")) for name in found.values())
+
+
+def test_a_file_that_was_no_image_by_older_rules_is_looked_at_again(tmp_path):
+    put(tmp_path, "a.heic")
+    index = {
+        path: replace(known, reason="not an image", rules=0) for path, known in listing.build(tmp_path).index.items()
+    }
+    assert [entry.skip for entry in listing.build(tmp_path, index).entries] == [None]
 
 
 def test_hidden_files_and_folders_and_leavings_are_ignored_and_counted(tmp_path):
@@ -201,7 +232,7 @@ def test_no_two_labels_are_equal_even_where_names_look_like_labels(tmp_path):
 
 def test_a_file_that_is_no_image_does_not_change_the_labels_of_images(tmp_path):
     put(tmp_path, "a.jpg")
-    put(tmp_path, "a.xml")
+    put(tmp_path, "a.xml", b"<?xml version='1.0'?>")
     assert labels(tmp_path)["a.jpg"] == "a.txt"
 
 

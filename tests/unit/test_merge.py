@@ -148,7 +148,7 @@ def test_the_table_quotes_whatever_the_names(tmp_path):
     assert table[0]["error"] == 'bad, "very"\nbad'
     assert list(table[0]) == [
         "path", "status", "width", "height", "detections", "read_ms", "infer_ms", "draw_ms",
-        "write_ms", "total_ms", "host", "slot", "job", "error",
+        "write_ms", "total_ms", "host", "slot", "job", "error", "warning",
     ]  # fmt: skip
 
 
@@ -159,9 +159,21 @@ def test_the_table_has_the_figures_of_each_image(tmp_path):
         {
             "path": "a.jpg", "status": "ok", "width": "640", "height": "480", "detections": "1",
             "read_ms": "1.0", "infer_ms": "2.0", "draw_ms": "3.0", "write_ms": "4.0",
-            "total_ms": "10.0", "host": "execute1", "slot": "slot1_1", "job": "s001-c00000", "error": "",
+            "total_ms": "10.0", "host": "execute1", "slot": "slot1_1", "job": "s001-c00000", "error": "", "warning": "",
         }
     ]  # fmt: skip
+
+
+def test_a_warning_stands_in_the_table_and_in_the_figures(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    put_record(run.get_pass("parallel"), entries[0], warning="the JPEG has no end-of-image marker")
+    put_record(run.get_pass("parallel"), entries[1])
+    _, metrics, _, table = results(run)
+    assert [row["warning"] for row in table] == ["the JPEG has no end-of-image marker", ""]
+    assert metrics["warnings"] == [
+        {"path": "a.jpg", "status": "warning", "reason": "the JPEG has no end-of-image marker"}
+    ]
+    assert metrics["counts"]["ok"] == 2
 
 
 def test_the_figures_of_a_pass(tmp_path):

@@ -317,6 +317,14 @@ def test_failed_images_stand_before_skipped_files(results):
     assert rows[0] == ("z.jpg", "failed", "truncated")
 
 
+def test_odd_images_are_listed_with_their_warning(results):
+    metrics = fsio.read_json(results / "metrics.json")
+    metrics["warnings"] = [{"path": "odd.jpg", "status": "warning", "reason": "it has no end-of-image marker"}]
+    shown = told(section("Slowest and failed images", metrics, {}))
+    assert "odd.jpg" in shown
+    assert "it has no end-of-image marker" in shown
+
+
 def test_the_view_is_plain_data(results):
     metrics, compared = fsio.read_json(results / "metrics.json"), fsio.read_json(results / "compare.json")
     made = view.build(metrics, compared, [5.0], [4.0])

@@ -262,6 +262,13 @@ def test_one_image_is_the_only_one_of_its_folder(tmp_path):
     assert found.input_id.startswith("b.jpg-")
 
 
+@pytest.mark.parametrize("name", ["photo", "photo.jpe", "photo.of.my.cat"])
+def test_one_image_is_known_by_its_content(tmp_path, name):
+    (tmp_path / name).write_bytes(JPEG)
+    found = images.resolve(str(tmp_path / name), tmp_path / "cache")
+    assert [e.path for e in found.manifest.images] == [name]
+
+
 def test_a_zip_has_the_id_of_its_content(tmp_path):
     first = make_zip(tmp_path / "Holiday.ZIP", {"a.jpg": JPEG})
     found = images.resolve(str(first), tmp_path / "cache")
@@ -276,7 +283,7 @@ def test_a_zip_may_be_called_anything(tmp_path):
     assert images.resolve(str(path), tmp_path / "cache").input_id.startswith("photos.backup-")
 
 
-@pytest.mark.parametrize("files", [{}, {"a.txt": JPEG}, {"a.jpg": b""}, {".a.jpg": JPEG}])
+@pytest.mark.parametrize("files", [{}, {"a.txt": b"hello"}, {"a.jpg": b""}, {".a.jpg": JPEG}])
 def test_no_image_at_all_is_one_clear_error(tmp_path, files):
     (tmp_path / "in").mkdir()
     for name, data in files.items():
@@ -327,7 +334,7 @@ def test_the_lists_give_rsync_what_it_needs_whatever_the_names(tmp_path):
     for name in [*names, b"skipped.txt", b".hidden.jpg"]:
         os.makedirs(os.path.dirname(os.path.join(folder, name)), exist_ok=True)
         with open(os.path.join(folder, name), "wb") as file:
-            file.write(JPEG)
+            file.write(b"hello" if name.endswith(b".txt") else JPEG)
     (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "ü.jpg")
     printed = images.list_images(str(tmp_path / "in"), tmp_path / "cache", tmp_path / "out")
     assert printed == {

@@ -12,7 +12,7 @@ from yolo.share.errors import YoloError
 from yolo.share.records import Detection
 
 ODD = b"caf\xe9\n.jpg".decode("utf-8", "surrogateescape")
-NOT_AN_IMAGE = "not an image: suffix .txt, expected one of .jpg .png"
+NOT_AN_IMAGE = "not an image: text"
 
 
 def results(tmp_path, names=("a.jpg",), classes=None, **record):
@@ -43,6 +43,11 @@ def test_what_a_normal_run_says(tmp_path):
         "2 detections: 2 dog.",
         f"Results: {folder} (metrics.json, metrics.csv)",
     ]
+
+
+def test_odd_images_are_named_with_their_warning(tmp_path):
+    folder = results(tmp_path, ["a.jpg"], warning="the JPEG has no end-of-image marker")
+    assert "  warning: a.jpg: the JPEG has no end-of-image marker" in summary.lines(folder)
 
 
 def test_names_that_are_not_utf8_are_shown(tmp_path):

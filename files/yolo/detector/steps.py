@@ -19,7 +19,7 @@ from ..share.layout import Pass
 from ..share.records import Entry, Record, label_text
 from ..vision import draw, nms
 from ..vision.container import count_pixels
-from ..vision.decode import decode_image, read_file
+from ..vision.decode import decode_photo, read_file
 from .detector import Detector, to_detections
 from .settings import Settings
 from .threads import Budget
@@ -81,14 +81,18 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
     if budget is not None:
         item.pixels = budget.acquire(count_pixels(data))
     waited = item.record.times["read_ms"]
-    image = None
+    photo = None
     with _step(item, "read"):
-        image = item.image = decode_image(data, PurePosixPath(item.entry.path).name)
-    if image is not None:
-        height, width = image.shape[:2]
+        photo = decode_photo(data)
+    if photo is not None:
+        item.image = photo.image
         times = item.record.times
         item.record = replace(
-            item.record, width=width, height=height, times=times | {"read_ms": round(times["read_ms"] + waited, 3)}
+            item.record,
+            width=photo.size[0],
+            height=photo.size[1],
+            warning=photo.warning,
+            times=times | {"read_ms": round(times["read_ms"] + waited, 3)},
         )
     else:
         item.record = replace(item.record, times={})
@@ -123,13 +127,22 @@ def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
     if item.image is not None and item.found is not None and settings.save_images:
         with _step(item, "draw"):
             draw.draw(item.image, item.found.boxes, item.found.scores, item.found.classes, names)
-            encoded = draw.encode(item.image, PurePosixPath(item.entry.path).suffix)
+            encoded = draw.encode(item.image, PurePosixPath(item.entry.annotated).suffix)
+    shown = (item.image.shape[1], item.image.shape[0]) if item.image is not None else (0, 0)
     item.image = None
     record, found = item.record, item.found
     if record.error is not None or found is None:
         return Output(item.entry, replace(record, width=0, height=0))
-    record = replace(record, detections=to_detections(found))
+    record = replace(record, detections=to_detections(_to_original(found, shown, (record.width, record.height))))
     return Output(item.entry, record, encoded, label_text(record.detections, record.width, record.height))
+
+
+def _to_original(found: nms.Detections, shown: tuple[int, int], size: tuple[int, int]) -> nms.Detections:
+    """Carry boxes from a picture that was scaled down to the original; sizes are width, height."""
+    if shown == size:
+        return found
+    scale = np.array([size[0] / shown[0], size[1] / shown[1]] * 2, np.float32)
+    return replace(found, boxes=found.boxes * scale)
 
 
 def write_output(run_pass: Pass, journal: Journal, output: Output) -> Record:
@@ -144,7 +157,7 @@ def write_output(run_pass: Pass, journal: Journal, output: Output) -> Record:
     """
     entry, record = output.entry, output.record
     start = time.perf_counter()
-    paths = [run_pass.image(entry.path), run_pass.label(entry.label)]
+    paths = [run_pass.image(entry.annotated), run_pass.label(entry.label)]
     try:
         if output.image is not None:
             fsio.write_bytes(paths[0], output.image)

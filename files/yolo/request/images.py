@@ -20,8 +20,9 @@ from typing import Any
 
 from ..share import manifest
 from ..share.errors import YoloError
+from ..share.file_kind import HEAD_BYTES, kind_of
 from ..share.fsio import atomic_file
-from ..share.layout import IMAGE_SUFFIXES
+from ..share.layout import WRITTEN_SUFFIXES
 from . import known_files, listing
 from .known_files import Index
 from .listing import Manifest
@@ -76,7 +77,7 @@ def resolve(
     elif not os.path.exists(path):
         refuse_others(images)
         raise YoloError("no such images", images, EXPECTED, "check the path given as images=")
-    elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+    elif os.path.splitext(name)[1].lower() in WRITTEN_SUFFIXES or _is_image(path):
         source = Source(os.path.dirname(path), input_id, listing.build_single(path, known(input_id)))
     else:
         refuse_others(path)
@@ -91,6 +92,11 @@ def resolve(
     if not any(source.manifest.images):
         raise YoloError("no image to work on", _nothing(images, source.manifest), EXPECTED)
     return source
+
+
+def _is_image(path: str) -> bool:
+    with open(path, "rb") as file:
+        return kind_of(file.read(HEAD_BYTES)) is not None
 
 
 def _nothing(images: str, found: Manifest) -> str:

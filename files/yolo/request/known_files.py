@@ -27,6 +27,10 @@ _BLOCK = 1 << 20
 _TICK_NS = 2_000_000_000
 
 
+RULES = 1
+"""Counts the changes of what :func:`kind_of` takes for an image, so that files that were none are looked at again."""
+
+
 @dataclass(frozen=True, slots=True)
 class Known:
     """A file as the index knows it.
@@ -38,6 +42,7 @@ class Known:
         inode: Its number.
         content: :func:`digest` of its bytes; None where it is no image.
         reason: Why it is no image, else None.
+        rules: By which :data:`RULES` that was found.
     """
 
     size: int
@@ -46,10 +51,13 @@ class Known:
     inode: int
     content: str | None
     reason: str | None = None
+    rules: int = 0
 
     def is_same(self, status: os.stat_result) -> bool:
-        """Whether a file with this status was not changed since."""
+        """Whether a file with this status was not changed since, nor what counts as an image."""
         now = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        if self.reason is not None and self.rules != RULES:
+            return False
         return now == (self.size, self.mtime_ns, self.ctime_ns, self.inode)
 
 
@@ -70,7 +78,7 @@ def examine(path: bytes) -> Known:
         marks = status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino
         head = file.read(HEAD_BYTES)
         if kind_of(head) is None:
-            return Known(*marks, None, f"not an image: {describe_bytes(head)}")
+            return Known(*marks, None, f"not an image: {describe_bytes(head)}", RULES)
         found = hashlib.blake2b(head, digest_size=DIGEST_BYTES)
         while block := file.read(_BLOCK):
             found.update(block)

@@ -8,18 +8,15 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ..share.bounded_map import bounded_map
 from ..share.errors import YoloError
-from ..share.layout import IMAGE_SUFFIXES, image_key
+from ..share.layout import WRITTEN_SUFFIXES, image_key
 from ..share.manifest import decode
 from ..share.records import Entry
 from .known_files import Index, Known, examine
-
-_EXPECTED = " ".join(IMAGE_SUFFIXES)
-
 
 _IGNORED_NAMES = (b"__macosx", b"thumbs.db")
 
@@ -67,7 +64,7 @@ class _Found:
 
 
 def build(root: str | os.PathLike[str], index: Index | None = None) -> Manifest:
-    """List all files below ``root``, and look into those that may be images.
+    """List all files below ``root``, and look into them: an image is what begins like one, whatever its name.
 
     Links to files below ``root`` are followed. Others, and links to folders, are listed with a reason: a link called
     ``x.jpg`` may lead to a private key.
@@ -190,14 +187,10 @@ def _look(file: bytes, relpath: bytes) -> _Found:
         return _Found(relpath, skip="link to a folder: links to folders are not followed")
     if not stat.S_ISREG(info.st_mode):
         return _Found(relpath, skip="not an image: not a regular file")
-    return _Found(relpath, info.st_size, info.st_mtime_ns, _reason(file, relpath, info.st_size))
+    return _Found(relpath, info.st_size, info.st_mtime_ns, _reason(file, info.st_size))
 
 
-def _reason(file: bytes, relpath: bytes, size: int) -> str | None:
-    suffix = decode(os.path.splitext(relpath)[1]).lower()
-    if suffix not in IMAGE_SUFFIXES:
-        what = f"suffix {suffix}" if suffix else "no suffix"
-        return f"not an image: {what}, expected one of {_EXPECTED}"
+def _reason(file: bytes, size: int) -> str | None:
     if size == 0:
         return "empty file: 0 bytes"
     if not os.access(file, os.R_OK):
@@ -207,7 +200,8 @@ def _reason(file: bytes, relpath: bytes, size: int) -> str | None:
 
 def _entries(found: Iterable[_Found]) -> Iterator[Entry]:
     files = sorted(found, key=lambda item: item.path)
-    images = {item.path for item in files if decode(os.path.splitext(item.path)[1]).lower() in IMAGE_SUFFIXES}
+    # What has an image's suffix counts too, so that a name does not change when a damaged file is mended.
+    images = {item.path for item in files if item.skip is None or _is_written(item.path)}
     stems = Counter(os.path.splitext(path)[0] for path in images)
     for index, item in enumerate(files):
         stem = os.path.splitext(item.path)[0]
@@ -216,15 +210,35 @@ def _entries(found: Iterable[_Found]) -> Iterator[Entry]:
         clash = stems[stem] > 1 or stem in images
         path = decode(item.path)
         key = image_key(path)
-        label = _shorten(item.path if clash else stem, key)
-        yield Entry(index, key, path, decode(label), item.size, item.mtime_ns, item.skip, item.content)
+        label = _label(item.path if clash else stem, key)
+        image = None if item.skip or _is_written(item.path) else decode(_image_beside(item.path, key, images))
+        yield Entry(index, key, path, decode(label), item.size, item.mtime_ns, item.skip, item.content, image)
 
 
-def _shorten(stem: bytes, key: str) -> bytes:
-    folder, name = os.path.split(stem)
-    if len(name) + len(b".txt") > _NAME_MAX:
-        tail = f"-{key}".encode("ascii")
-        kept = name[: _NAME_MAX - len(b".txt") - len(tail)]
+def _is_written(path: bytes) -> bool:
+    """Whether the annotated image is written in the format that the suffix names."""
+    return decode(os.path.splitext(path)[1]).lower() in WRITTEN_SUFFIXES
+
+
+def _image_beside(path: bytes, key: str, images: Container[bytes]) -> bytes:
+    """Return the name of the JPEG that is the annotated image of a file of another format."""
+    beside = path + b".jpg"
+    if beside not in images and len(os.path.basename(beside)) <= _NAME_MAX:
+        return beside
+    return _shorten(path, f"-{key}.jpg".encode("ascii"))
+
+
+def _label(stem: bytes, key: str) -> bytes:
+    whole = stem + b".txt"
+    if len(os.path.basename(whole)) <= _NAME_MAX:
+        return whole
+    return _shorten(stem, f"-{key}.txt".encode("ascii"))
+
+
+def _shorten(path: bytes, tail: bytes) -> bytes:
+    """Return a path that ends in ``tail`` and whose name is not too long."""
+    folder, name = os.path.split(path)
+    if len(name) + len(tail) > _NAME_MAX:
         # Not in the middle of a character.
-        name = kept.decode("utf-8", "ignore").encode("utf-8") + tail
-    return os.path.join(folder, name) + b".txt"
+        name = name[: _NAME_MAX - len(tail)].decode("utf-8", "ignore").encode("utf-8")
+    return os.path.join(folder, name) + tail

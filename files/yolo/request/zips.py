@@ -24,10 +24,9 @@ from secrets import token_hex
 from typing import IO
 
 from ..share.errors import YoloError
-from ..share.layout import IMAGE_SUFFIXES
 from ..share.zip_format import TIMESTAMP_FIELD
 
-_EXPECTED = f"a folder, a zip, or one image ({' '.join(IMAGE_SUFFIXES)})"
+_EXPECTED = "a folder, a zip, or one image"
 MAX_ZIP_BYTES = 64 << 30
 """Most bytes that a zip may unpack to, unless asked otherwise."""
 

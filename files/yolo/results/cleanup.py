@@ -29,7 +29,7 @@ def remove_stale_outputs(run: Run, run_pass: Pass, settings: Mapping[str, Any]) 
             continue
         labels[entry.label] = entry
         if settings.get("save_images", True):
-            images.append(entry.path)
+            images.append(entry.annotated)
     outputs.prune(run_pass.images_dir, images)
     renamed = [labels[label] for label in sorted(outputs.prune(run_pass.labels_dir, labels))]
     for entry, record in zip(renamed, read_records(run_pass, (entry.key for entry in renamed)), strict=True):

@@ -54,6 +54,7 @@ def build(
         "detections_per_class": {classes.label(names, c): n for c, n in sorted(tally.per_class.items())},
         "categories": [{"id": i, "name": name} for i, name in zip(classes.category_ids(names), names, strict=True)],
         "failures": tally.failures,
+        "warnings": tally.warnings,
         "missing": tally.missing,
         "times": {
             "submission": tally.submission,

@@ -22,6 +22,9 @@ FAILED = 5
 SKIPPED = 5
 """Lines about skipped files, at most."""
 
+WARNINGS = 3
+"""Lines about images that were used although something is odd about them, at most."""
+
 NAMES = 3
 """Files that are named for each reason."""
 
@@ -62,6 +65,7 @@ def _summary(metrics: Mapping[str, Any], compared: Mapping[str, Any], nothing_do
     yield from _reasons("failed", [item for item in failures if item["status"] != "skipped"], "image", FAILED)
     skipped = [item for item in failures if item["status"] == "skipped"]
     yield from _reasons("skipped", skipped, "file", SKIPPED)
+    yield from _reasons("warning", metrics.get("warnings", ()), "image", WARNINGS)
     ignored = int(metrics["settings"].get("ignored") or 0)
     if ignored:
         yield f"  ignored: {plural(ignored, 'hidden file or folder', 'hidden files and folders')}"

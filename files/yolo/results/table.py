@@ -25,6 +25,7 @@ COLUMNS = (
     "slot",
     "job",
     "error",
+    "warning",
 )
 """Names of the columns, the first line of the table."""
 
@@ -54,12 +55,12 @@ def row(entry: Entry, record: Record | None, status: str, reason: str | None = N
         reason: Why there is no record, if that is known and the file was not skipped.
     """
     if record is None:
-        return [entry.path, status, *[""] * (len(COLUMNS) - 3), entry.skip or reason or ""]
+        return [entry.path, status, *[""] * (len(COLUMNS) - 4), entry.skip or reason or "", ""]
     times = [record.times.get(f"{stage}_ms", "") for stage in STAGES]
     size = [record.width, record.height] if record.width else ["", ""]
     total = total_ms(record.times) if record.times else ""
     found = [len(record.detections), *times, total, record.host, record.slot, record.job, record.error or ""]
-    return [entry.path, status, *size, *found]
+    return [entry.path, status, *size, *found, record.warning or ""]
 
 
 def writer(file: BinaryIO) -> Callable[[Iterable[object]], None]:

@@ -25,6 +25,7 @@ class Tally:
         detections: Objects found.
         per_class: Objects found by index of the class.
         failures: Path, status and reason of each file that failed or was skipped, in the manifest's order.
+        warnings: Path and reason of each image that was used although something is odd about its file.
         missing: Paths with neither a result nor a reason.
         latencies: Times of the images that are ok.
     """
@@ -39,6 +40,7 @@ class Tally:
     detections: int = 0
     per_class: Counter[int] = field(default_factory=Counter)
     failures: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[dict[str, str]] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -73,6 +75,8 @@ class Tally:
             self.failed += 1
             return self._fail(entry, "failed", record.error)
         self.ok += 1
+        if record.warning is not None:
+            self.warnings.append({"path": entry.path, "status": "warning", "reason": record.warning})
         self.detections += len(record.detections)
         self.per_class.update(detection.class_id for detection in record.detections)
         self.latencies.add(record.times, _description(entry, record))

@@ -12,9 +12,8 @@ from collections.abc import Callable
 HEAD_BYTES = 4096
 """So many of a file's first bytes are enough for the functions here."""
 
-# What OpenCV may decode beside the formats that have a name here, whatever the suffix says: JPEG 2000,
-# Radiance, PNM and AVIF, depending on its build.
-_OTHER_IMAGES = re.compile(rb"\0\0\0\x0cjP|\xff\x4f\xff\x51|#\?R|P[1-7]\s|.{4}ftypavi[fs]", re.DOTALL)
+# What OpenCV may decode beside the formats that have a name here: Radiance and PNM. "P5" alone would match a text.
+_OTHER_IMAGES = re.compile(rb"#\?R(?:ADIANCE|GBE)|P[1-6]\s+(?:#[^\n]*\n\s*)*\d+\s|P7\nWIDTH ")
 _BMP_HEADER_SIZES = frozenset({12, 40, 52, 56, 64, 108, 124})
 
 
@@ -23,13 +22,33 @@ def _is_bmp(data: bytes) -> bool:
     return data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADER_SIZES)
 
 
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs"})
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """Return the brands of an ISO base media file, the major one and those it is compatible with."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), len(data))
+    return {data[8:12], *(data[start : start + 4] for start in range(16, end - 3, 4))}
+
+
+def _is_heif(data: bytes, own: frozenset[bytes]) -> bool:
+    # A general brand says nothing of the coding; the compatible ones do.
+    return data[8:12] in own or (data[8:12] in (b"mif1", b"msf1", b"miaf") and bool(own & _brands(data)))
+
+
 _KINDS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
     ("JPEG", lambda data: data[:3] == b"\xff\xd8\xff"),
     ("PNG", lambda data: data[:8] == b"\x89PNG\r\n\x1a\n"),
     ("WEBP", lambda data: data[:4] == b"RIFF" and data[8:12] == b"WEBP"),
     ("BMP", _is_bmp),
     ("TIFF", lambda data: data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    ("GIF", lambda data: data[:4] == b"GIF8"),
+    ("GIF", lambda data: data[:6] in (b"GIF87a", b"GIF89a")),
+    ("AVIF", lambda data: _is_heif(data, _AVIF_BRANDS)),
+    ("HEIC", lambda data: _is_heif(data, _HEIC_BRANDS)),
+    ("JPEG 2000", lambda data: data[:8] == b"\0\0\0\x0cjP  " or data[:4] == b"\xff\x4f\xff\x51"),
 )
 
 
@@ -57,10 +76,12 @@ def describe_bytes(data: bytes) -> str:
         if head.startswith(magic):
             return what
     if head[4:8] == b"ftyp":
-        brand = head[8:12]
-        if brand in _HEIF_BRANDS:
-            return "an HEIC photo; convert it to JPEG"
-        return "an AVIF picture" if brand in (b"avif", b"avis") else "an MP4 or QuickTime video"
+        return _describe_media(head[8:12])
+    if head[:4] in (b"RIFF", b"FORM") and head[8:12] in _CHUNKED:
+        return _CHUNKED[head[8:12]]
+    # MPEG audio and AAC have no magic number: a frame's first eleven or twelve bits are set.
+    if head[0] == 0xFF and head[1:2] and (head[1] & 0xF6 == 0xF0 or head[1] & 0xE6 == 0xE2):
+        return "a sound file (MP3 or AAC)"
     if not any(head):
         return "zeros (an interrupted download or copy)"
     lower = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
@@ -75,6 +96,16 @@ def describe_bytes(data: bytes) -> str:
     return f"unknown content that starts with {head[:4].hex(' ')}"
 
 
+def _describe_media(brand: bytes) -> str:
+    if brand in (b"mif1", b"msf1", b"miaf"):
+        return "a HEIF picture of unknown coding; convert it to JPEG"
+    if brand == b"crx ":
+        return "a camera's raw picture (CR3); convert it to JPEG"
+    if brand in (b"M4A ", b"M4B ", b"M4P "):
+        return "a sound file (M4A)"
+    return "an MP4 or QuickTime video"
+
+
 def _looks_like_text(head: bytes) -> bool:
     try:
         text = head.decode("utf-8")
@@ -86,7 +117,13 @@ def _looks_like_text(head: bytes) -> bool:
     return all(char.isprintable() or char in "\t\r\n\f" for char in text)
 
 
-_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+_CHUNKED = {
+    b"WAVE": "a sound file (WAV)",
+    b"AVI ": "an AVI video",
+    b"AIFF": "a sound file (AIFF)",
+    b"AIFC": "a sound file (AIFF)",
+    b"RMID": "a sound file (MIDI)",
+}
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "a PDF document"),
     (b"version https://git-lfs", "a Git LFS pointer (the real file was never fetched)"),
@@ -97,8 +134,19 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"8BPS", "a Photoshop document; export it as JPEG or PNG"),
     (b"\x7fELF", "a program"),
     (b"\x1aE\xdf\xa3", "a Matroska or WebM video"),
-    (b"OggS", "an Ogg file"),
-    (b"ID3", "an MP3 file"),
+    (b"OggS", "a sound or video file (Ogg)"),
+    (b"ID3", "a sound file (MP3)"),
+    (b"fLaC", "a sound file (FLAC)"),
+    (b"MThd", "a sound file (MIDI)"),
+    (b"#!AMR", "a sound file (AMR)"),
+    (b".snd", "a sound file (AU)"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file (sound or video)"),
+    (b"\xff\x0a", "a JPEG XL picture; convert it to JPEG or PNG"),
+    (b"\0\0\0\x0cJXL ", "a JPEG XL picture; convert it to JPEG or PNG"),
+    (b"\x76\x2f\x31\x01", "an OpenEXR picture; convert it to PNG"),
+    (b"FUJIFILMCCD-RAW", "a camera's raw picture (RAF); convert it to JPEG"),
+    (b"IIRO", "a camera's raw picture (ORF); convert it to JPEG"),
+    (b"IIU\0", "a camera's raw picture (RW2); convert it to JPEG"),
     (b"\x00\x00\x01\x00", "an icon"),
     (b"\x00\x05\x16\x07", "macOS metadata (an AppleDouble file)"),
     (b"\x80\x02", "a Python pickle"),

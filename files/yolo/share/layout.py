@@ -28,8 +28,8 @@ from pathlib import Path
 PASSES = ("parallel", "single")
 """A pass goes once over a run's images: on all slots, or on one slot, the serial baseline."""
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Suffixes (lower case) of the files that are taken for images."""
+WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes (lower case) whose format annotated images are written in; beside others stands a JPEG."""
 
 ID_LENGTH = 16
 """Hex digits of an image key, a weights id and a code id."""

@@ -52,6 +52,7 @@ class Entry:
         mtime_ns: Modification time, nanoseconds since the epoch.
         skip: Why this file can't be an image, or None.
         content: ``contents.digest`` of its bytes; None where nobody read it.
+        image: Path of its annotated image relative to ``images/``, where that is not ``path``.
     """
 
     index: int
@@ -62,6 +63,12 @@ class Entry:
     mtime_ns: int
     skip: str | None = None
     content: str | None = None
+    image: str | None = None
+
+    @property
+    def annotated(self) -> str:
+        """Path of its annotated image relative to ``images/``."""
+        return self.image or self.path
 
     def to_json(self) -> str:
         """Return the entry as one line of JSON, without the newline."""
@@ -96,6 +103,7 @@ class Record:
         slot: Slot on that host, e.g. ``slot1_1``.
         job: ``<submission>-<chunk>``.
         content: ``contents.digest`` of the bytes that were worked on; None where they could not be read.
+        warning: What is odd about the file, though it was used; None where nothing is.
     """
 
     key: str
@@ -112,6 +120,7 @@ class Record:
     slot: str = ""
     job: str = ""
     content: str | None = None
+    warning: str | None = None
 
     def to_json(self) -> str:
         """Return the record as compact JSON; a detection is [class, score, x1, y1, x2, y2].

@@ -11,9 +11,11 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from ..share.errors import BadImage
 from ..share.file_kind import describe_bytes, kind_of
+from . import isobmff, tiff
 
 #: Width x height of the largest image that is decoded: 100 megapixels are 300 MB of BGR bytes.
 MAX_PIXELS = 100_000_000
@@ -22,15 +24,16 @@ MAX_PIXELS = 100_000_000
 _JPEG_MARKER = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])", re.DOTALL)
 
 _JPEG_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_JPEG_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD9)})
-_MAX_TIFF_PAGES = 10_000
 
 
-def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
+def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> tuple[str, int]:
     """Check from headers and length fields that the file is whole and not too large.
 
     Returns:
-        The format's name for messages: "JPEG", "PNG", ..., or "image" where OpenCV may know it.
+        The format's name for messages: "JPEG", "PNG", ..., or "image" where OpenCV may know it; and by how much its
+        decoder has to scale it down, 1 unless it is a JPEG of too many pixels.
 
     Raises:
         BadImage: Empty, not an image, truncated, corrupt or too large.
@@ -46,8 +49,24 @@ def check_container(data: bytes, *, max_pixels: int = MAX_PIXELS) -> str:
         except (struct.error, IndexError, OverflowError) as error:
             raise BadImage(f"truncated {kind}: it ends inside its header") from error
         if width * height > max_pixels:
-            raise too_large(width, height, max_pixels)
-    return kind
+            scale = _jpeg_scale(data, max_pixels) if kind == "JPEG" else 0
+            if not scale:
+                raise too_large(width, height, max_pixels)
+            return kind, scale
+    return kind, 1
+
+
+def _jpeg_scale(data: bytes, max_pixels: int) -> int:
+    """Return by how much a JPEG's decoder has to scale it down to stay within so many pixels.
+
+    Returns:
+        2, 4 or 8; 0 where none of these is enough, or where the decoder would hold the whole picture all the same,
+        as it does with a progressive one.
+    """
+    walk = walk_jpeg(data)
+    width, height = walk.size
+    fitting = (scale for scale in (2, 4, 8) if -(-width // scale) * -(-height // scale) <= max_pixels)
+    return 0 if walk.progressive else next(fitting, 0)
 
 
 def count_pixels(data: bytes) -> int:
@@ -59,7 +78,7 @@ def count_pixels(data: bytes) -> int:
         width, height = measure(data)
     except (BadImage, struct.error, IndexError, OverflowError):
         return 0  # decoding will say why
-    return width * height
+    return min(width * height, MAX_PIXELS)
 
 
 def too_large(width: int, height: int, max_pixels: int) -> BadImage:
@@ -71,18 +90,43 @@ def too_large(width: int, height: int, max_pixels: int) -> BadImage:
 
 
 def _measure_jpeg(data: bytes) -> tuple[int, int]:
+    return walk_jpeg(data).size
+
+
+@dataclass(frozen=True, slots=True)
+class JpegWalk:
+    """What a JPEG's segments say.
+
+    Attributes:
+        size: Width, height.
+        whole: Whether there is an end-of-image marker after its pixels.
+        progressive: Whether its pixels come in several scans, from coarse to fine.
+        scan: Where its pixels begin, bytes.
+    """
+
+    size: tuple[int, int]
+    whole: bool
+    progressive: bool
+    scan: int
+
+
+def walk_jpeg(data: bytes) -> JpegWalk:
     """Walk a JPEG's segments to its end-of-image marker.
 
     An EXIF thumbnail is a whole JPEG inside a segment, with an end marker of its own: segments are
     therefore skipped by their length, and only what stands between them and after the scans counts.
+
+    Raises:
+        BadImage: It ends before its pixels.
     """
-    width = height = 0
-    position, in_scan = 2, False
+    size: tuple[int, int] | None = None
+    progressive = False
+    position, scan = 2, 0
     while True:
-        if in_scan:
+        if scan:
             match = _JPEG_MARKER.search(data, position)
             if match is None:
-                raise BadImage(f"truncated JPEG: no end-of-image marker after its pixels ({len(data)} bytes)")
+                return JpegWalk(size or (0, 0), False, progressive, scan)
             marker, position = match.group(1)[0], match.end()
         else:
             position = data.find(b"\xff", position)
@@ -92,16 +136,20 @@ def _measure_jpeg(data: bytes) -> tuple[int, int]:
                 raise BadImage(f"truncated JPEG: it ends before its pixels ({len(data)} bytes)")
             marker, position = data[position], position + 1
         if marker == 0xD9:
-            if not in_scan:
+            if not scan:
                 raise BadImage("corrupt JPEG: it has no pixels")
-            return width, height
+            return JpegWalk(size or (0, 0), True, progressive, scan)
         if marker == 0 or marker in _JPEG_STANDALONE:
             continue
+        if scan and position + 2 > len(data):
+            return JpegWalk(size or (0, 0), False, progressive, scan)
         (length,) = struct.unpack_from(">H", data, position)
-        if marker in _JPEG_SOF:
+        if marker in _JPEG_SOF and size is None:
             height, width = struct.unpack_from(">HH", data, position + 3)
-        in_scan = in_scan or marker == 0xDA
+            size, progressive = (width, height), marker in _JPEG_PROGRESSIVE
         position += length
+        if marker == 0xDA and not scan:
+            scan = position
 
 
 def _measure_png(data: bytes) -> tuple[int, int]:
@@ -161,60 +209,15 @@ def _measure_bmp(data: bytes) -> tuple[int, int]:
     return width, height
 
 
-#: Types of unsigned integers, and their codes in ``struct``.
-_TIFF_INTEGERS = {1: "B", 3: "H", 4: "I", 16: "Q"}
-_TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
-_TIFF_DATA = ((273, 279), (324, 325))  # (offsets, byte counts) of strips, of tiles
-_TIFF_WANTED = frozenset({_TIFF_WIDTH, _TIFF_HEIGHT, *(tag for pair in _TIFF_DATA for tag in pair)})
-
-
-def _measure_tiff(data: bytes) -> tuple[int, int]:
-    """Walk the pages' directories; every strip and tile must lie inside the file."""
-    order = "<" if data[:2] == b"II" else ">"
-    (magic,) = struct.unpack_from(order + "H", data, 2)
-    big = magic == 43
-    count_format, count_size, word, entry_size = ("Q", 8, "Q", 20) if big else ("H", 2, "I", 12)
-    word_size = struct.calcsize(word)
-    (directory,) = struct.unpack_from(order + word, data, 8 if big else 4)
-    first: tuple[int, int] | None = None
-    seen: set[int] = set()
-    while directory and directory not in seen and len(seen) < _MAX_TIFF_PAGES:
-        seen.add(directory)
-        (entries,) = struct.unpack_from(order + count_format, data, directory)
-        tags: dict[int, tuple[int, ...]] = {}
-        position = directory + count_size
-        for _ in range(entries):
-            tag, kind = struct.unpack_from(order + "HH", data, position)
-            (count,) = struct.unpack_from(order + word, data, position + 4)
-            if kind in _TIFF_INTEGERS and tag in _TIFF_WANTED:
-                size = count * struct.calcsize("=" + _TIFF_INTEGERS[kind])
-                value = position + 4 + word_size
-                if size > word_size:
-                    (value,) = struct.unpack_from(order + word, data, value)
-                if value + size > len(data):
-                    raise _truncated_tiff(value + size, data)
-                tags[tag] = struct.unpack_from(f"{order}{count}{_TIFF_INTEGERS[kind]}", data, value)
-            position += entry_size
-        for offsets, counts in _TIFF_DATA:
-            ends = [a + b for a, b in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)]
-            if ends and max(ends) > len(data):
-                raise _truncated_tiff(max(ends), data)
-        if first is None:
-            if not tags.get(_TIFF_WIDTH) or not tags.get(_TIFF_HEIGHT):
-                raise BadImage("corrupt TIFF: its first page has no width or height")
-            first = tags[_TIFF_WIDTH][0], tags[_TIFF_HEIGHT][0]
-        (directory,) = struct.unpack_from(order + word, data, position)
-    if first is None:
-        raise BadImage("corrupt TIFF: it has no page")
-    return first
-
-
-def _truncated_tiff(need: int, data: bytes) -> BadImage:
-    return BadImage(f"truncated TIFF: its directory needs {need} bytes, the file has {len(data)}")
-
-
 def _measure_gif(data: bytes) -> tuple[int, int]:
     return struct.unpack_from("<HH", data, 6)
+
+
+def _measure_jpeg2000(data: bytes) -> tuple[int, int]:
+    # Of the codestream's SIZ segment: width and height of the grid, less the offset of the picture in it.
+    start = data.index(b"\xff\x4f\xff\x51") if b"\xff\x4f\xff\x51" in data else len(data)
+    width, height, left, top = struct.unpack_from(">IIII", data, start + 8)
+    return width - left, height - top
 
 
 _MEASURES: dict[str, Callable[[bytes], tuple[int, int]]] = {
@@ -222,6 +225,9 @@ _MEASURES: dict[str, Callable[[bytes], tuple[int, int]]] = {
     "PNG": _measure_png,
     "WEBP": _measure_webp,
     "BMP": _measure_bmp,
-    "TIFF": _measure_tiff,
+    "TIFF": tiff.measure,
     "GIF": _measure_gif,
+    "AVIF": isobmff.measure,
+    "HEIC": isobmff.measure,
+    "JPEG 2000": _measure_jpeg2000,
 }

@@ -21,6 +21,8 @@ _GOLDEN_RATIO = 0.618033988749895
 _ENCODERS: dict[str, tuple[int, ...]] = {
     ".jpg": (cv2.IMWRITE_JPEG_QUALITY, 95),
     ".jpeg": (cv2.IMWRITE_JPEG_QUALITY, 95),
+    ".jpe": (cv2.IMWRITE_JPEG_QUALITY, 95),
+    ".jfif": (cv2.IMWRITE_JPEG_QUALITY, 95),
     # Annotated photos hardly compress; the default level costs twice the time for 3 percent.
     ".png": (cv2.IMWRITE_PNG_COMPRESSION, 1),
     ".webp": (cv2.IMWRITE_WEBP_QUALITY, 95),
@@ -172,7 +174,7 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
 
     Args:
         image: uint8 (height, width, 3), BGR.
-        suffix: One of ``layout.IMAGE_SUFFIXES``, any case.
+        suffix: One of ``layout.WRITTEN_SUFFIXES``, any case.
 
     Returns:
         The file's bytes.
@@ -182,7 +184,7 @@ def encode(image: np.ndarray, suffix: str) -> bytes:
     """
     suffix = suffix.lower()
     try:
-        done, data = cv2.imencode(suffix, image, _ENCODERS.get(suffix, ()))
+        done, data = cv2.imencode(".jpg" if suffix == ".jfif" else suffix, image, _ENCODERS.get(suffix, ()))
     except cv2.error as error:
         done, data, reason = False, None, str(error).splitlines()[0]
     else:

@@ -77,6 +77,15 @@ def check_headless_opencv() -> str:
     return str(cv2.__version__)
 
 
+def check_heif() -> str:
+    """HEIC photos need a decoder of HEVC."""
+    import pillow_heif
+
+    if "libde265" not in pillow_heif.libheif_info()["decoders"]:
+        raise Finding("pillow-heif has no decoder for HEIC; expected libde265 in its wheel")
+    return str(pillow_heif.__version__)
+
+
 def check_openvino() -> str:
     """OpenVINO must be able to compile and run a model on the CPU."""
     import numpy as np
@@ -135,6 +144,7 @@ def check_ultralytics() -> str:
 CHECKS: dict[str, Callable[[], str]] = {
     "torch": check_no_cuda,
     "opencv": check_headless_opencv,
+    "pillow-heif": check_heif,
     "openvino": check_openvino,
     "onnxruntime": check_onnxruntime,
     "ultralytics": check_ultralytics,

@@ -90,10 +90,11 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """Images to look at: the slowest, the failed and skipped, and those that no job has done."""
+    """Images to look at: the slowest, the failed and skipped, the odd, and those that no job has done."""
 
     slowest: Table | None
     failures: Table | None
+    warnings: Table | None
     missing: Table | None
 
 
@@ -255,6 +256,7 @@ def view_quality(scored: Mapping[str, Any]) -> Quality | None:
 def view_trouble(metrics: Mapping[str, Any]) -> Trouble:
     """Return the section about the slowest and the failed images; failed ones stand before skipped files."""
     slow, failures, missing = metrics.get("slowest") or (), metrics["failures"], metrics["missing"]
+    warnings = metrics.get("warnings") or ()
     keys = ("total_ms", *(f"{stage}_ms" for stage in STAGES))
     failed = sorted(failures, key=lambda failure: bool(failure["status"] == "skipped"))
     return Trouble(
@@ -272,6 +274,14 @@ def view_trouble(metrics: Mapping[str, Any]) -> Trouble:
             limit=SHOWN,
         )
         if failures
+        else None,
+        warnings=table(
+            f"Images that were used although something is odd about their files ({len(warnings):,})",
+            ("image", "warning"),
+            [(item["path"], item["reason"]) for item in warnings],
+            limit=SHOWN,
+        )
+        if warnings
         else None,
         missing=table(
             f"Images that no job has done ({len(missing):,})", ("image",), [(path,) for path in missing], limit=SHOWN
