@@ -59,7 +59,7 @@ def check_kind(engine: str, precision: str, kind: str, name: str) -> None:
         )
 
 
-def export_for(engine: str, source: Path, kind: str, weights: Weights, info: ModelInfo) -> Path:
+def export_for(engine: str, source: Path, kind: str, weights: Weights, info: ModelInfo, trust: bool = False) -> Path:
     """Export weights to the format that an engine reads, unless that is there already.
 
     Args:
@@ -68,6 +68,7 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
         kind: What they are.
         weights: Where the exports are.
         info: Description of the IR, which is there.
+        trust: Whether code in a checkpoint may run.
 
     Returns:
         The model folder.
@@ -90,9 +91,9 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
                     engine
                 ]
                 side = info.imgsz[0] if len(set(info.imgsz)) == 1 else 0
-                exported, more = export_pt(path, side, Path(scratch), export_format)
-                shutil.copyfile(exported, folder / name)
-                versions |= more
+                exported = export_pt(path, side, Path(scratch), export_format, trust)
+                shutil.copyfile(exported.path, folder / name)
+                versions |= exported.versions
         check_answer(engine, folder, weights.model, info)
         return replace(info, versions=versions | load_engine(folder, info, engine=engine).versions())
 

@@ -18,6 +18,7 @@ from ..share import fsio
 from ..share.classes import class_indices
 from ..share.layout import ID_LENGTH, Share
 from . import images, parcel, weights
+from .checkpoint_check import check_checkpoint
 from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
 from .inputs import MODES, S3
@@ -59,7 +60,11 @@ def resolve(
         OSError: A file can't be read or written.
     """
     found = weights.resolve(values["weights"], cache / "weights", values["weights_url"] or weights.BASE_URL, here=here)
-    names = read_class_names(found.kind, Path(found.path), found.files)
+    trusted = found.kind == "pt" and values["trust_weights"]
+    if found.kind == "pt":
+        names = None if trusted else check_checkpoint(Path(found.path))
+    else:
+        names = read_class_names(found.kind, Path(found.path), found.files)
     classes = values["classes"] if names is None else class_indices(values["classes"], names)
     known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
     path = copy or _path(values["images"], here)
@@ -76,7 +81,7 @@ def resolve(
         "images": values["images"] if copy else path,
         "source": source,
         "known": str(known / source["input_id"]),
-        "weights": asdict(found),
+        "weights": asdict(found) | {"trusted": trusted},
         "code_id": code,
         "settings": {
             **{name: values[name] for name in ("iou", "imgsz", "engine", "precision", "precision_limit", "max_det")},
@@ -126,7 +131,10 @@ def describe(request: Mapping[str, Any]) -> list[str]:
         line += f"; {_count(source['skipped'], 'file')} that can't be images"
     if source["ignored"]:
         line += f"; {_count(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
-    return [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+    lines = [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+    if found.get("trusted"):
+        lines.append("trust_weights=yes: code in the weights may run on the execute hosts, as the jobs' user")
+    return lines
 
 
 def _count(number: int, one: str, more: str = "") -> str:
