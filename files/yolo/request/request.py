@@ -21,6 +21,7 @@ from . import images, parcel, weights
 from .checkpoint_check import check_checkpoint
 from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
+from .fetch import Progress
 from .inputs import MODES, S3
 from .prices import prices_of
 
@@ -41,6 +42,7 @@ def resolve(
     hosts: Sequence[Mapping[str, Any]] = (),
     price_table: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """List the images, find the weights, and lay out what is to be sent beside the images, ``request.json`` among it.
 
@@ -54,12 +56,15 @@ def resolve(
         hosts: Of the cluster, see ``prices.prices_of``.
         price_table: See ``prices.prices_of``.
         job: What a job asks for beside ``cpus``: ``memory``, ``disk`` as HTCondor takes them.
+        progress: Is told how far the download of weights is.
 
     Raises:
         YoloError: There are no such images or weights, or the weights lack a class that was asked for.
         OSError: A file can't be read or written.
     """
-    found = weights.resolve(values["weights"], cache / "weights", values["weights_url"] or weights.BASE_URL, here=here)
+    url = values["weights_url"]
+    mirror = _path(url, here) if url and "://" not in url else url
+    found = weights.resolve(values["weights"], cache / "weights", mirror, here=here, progress=progress)
     trusted = found.kind == "pt" and values["trust_weights"]
     if found.kind == "pt":
         names = None if trusted else check_checkpoint(Path(found.path))
