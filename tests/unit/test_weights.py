@@ -4,7 +4,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from yolo.request import weights
 from yolo.share.errors import YoloError
 
@@ -277,6 +279,41 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path, name, data, match):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(YoloError, match=match):
         weights.resolve(str(tmp_path / name), tmp_path / "cache")
+
+
+def with_data(path, location):
+    """Write an ONNX file with an initializer whose values are elsewhere."""
+    values = numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    values.ClearField("raw_data")
+    values.data_location = TensorProto.EXTERNAL
+    entry = values.external_data.add()
+    entry.key, entry.value = "location", location
+    graph = helper.make_graph([], "g", [], [], [values])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["best.onnx.data", "d" * 100 + "/" + "e" * 100])
+def test_external_data_of_an_onnx_file_go_with_it(tmp_path, name):
+    with_data(tmp_path / "best.onnx", name)
+    with pytest.raises(YoloError, match=f"lacks its data: best.onnx needs {name}; expected that file beside it"):
+        weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(64))
+    found = weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache")
+    assert found.files == ("best.onnx", name)
+    (tmp_path / name).write_bytes(bytes(63) + b"1")
+    assert weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache").sha256 != found.sha256
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link"])
+def test_external_data_outside_of_the_folder_are_refused(tmp_path, name):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("x")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with_data(folder / "best.onnx", name)
+    with pytest.raises(YoloError, match=f"has data outside of its folder: best.onnx: {name}; expected"):
+        weights.resolve(str(folder / "best.onnx"), tmp_path / "cache")
 
 
 def test_a_file_of_the_users_comes_before_a_name_with_its_suffix(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ made from the same weights. Each is run once on a grey image and must answer as 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -84,7 +85,9 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
         path = find_weights(source, kind)
         versions = dict(info.versions)
         if kind == "onnx":
-            shutil.copyfile(path, folder / MODEL_ONNX)
+            # With its external data, which it names relative to itself.
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            os.rename(folder / path.relative_to(source), folder / MODEL_ONNX)
         else:
             with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
                 export_format, name = {"onnxruntime": ("onnx", MODEL_ONNX), "torch": ("torchscript", MODEL_TORCH)}[

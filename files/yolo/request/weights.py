@@ -17,6 +17,7 @@ from ..share.errors import YoloError
 from ..share.fsio import read_json, write_json
 from ..share.layout import ID_LENGTH
 from .fetch import Progress, fetch_file
+from .onnx_data import external_data
 
 CLASSIC_URL = "https://github.com/ultralytics/yolov5/releases/download/v7.0"
 """Where ultralytics/yolov5 keeps the weights of its last release."""
@@ -58,9 +59,10 @@ class WeightsSource:
         kind: ``pt``, ``onnx`` or ``openvino``.
         path: Absolute path of the file or the folder.
         weights_id: First 16 hex digits of ``sha256``.
-        sha256: Of the file; of a folder, over the sorted names and contents of ``files``.
+        sha256: Of the file; of several files, over the sorted names and contents of ``files``.
         name: What to call them in a report.
-        files: Files to stage, relative to the folder; the file's own name if ``path`` is a file.
+        files: Files to stage, relative to the folder; the file's own name if ``path`` is a file, and
+            those of an ONNX file's external data.
         conf: Confidence below which detections of these weights are best left out; None where
             nobody measured it.
     """
@@ -206,9 +208,11 @@ def _from_file(path: Path, name: str) -> WeightsSource:
             "a PyTorch checkpoint" if kind == "pt" else "an ONNX model",
             "fetch or export it again",
         )
-    sha256 = file_sha256(path)
+    more = external_data(path) if kind == "onnx" else ()
+    files = (path.name, *more)
+    sha256 = folder_sha256(path.parent, files) if more else file_sha256(path)
     full = os.path.abspath(path)
-    return WeightsSource(kind, full, sha256[:ID_LENGTH], sha256, name, (path.name,))
+    return WeightsSource(kind, full, sha256[:ID_LENGTH], sha256, name, files)
 
 
 def _from_folder(path: Path) -> WeightsSource:
