@@ -6,10 +6,12 @@ import types
 from pathlib import Path
 
 import pytest
+from make_checkpoint import Values, classic, hostile, package, write
 from make_model import constant_model, save
 from make_weights import NAMES, anchor_free, failure, request_model, run
 from yolo.cli import prepare_model
 from yolo.model.checkpoint import export_pt
+from yolo.model.prepare import prepare
 from yolo.request.weights import DEMO
 from yolo.share.layout import Share
 from yolo.vision import nms
@@ -19,7 +21,7 @@ from yolo.vision import nms
 def checkpoint(tmp_path):
     folder = tmp_path / "source"
     folder.mkdir()
-    (folder / "best.pt").write_bytes(b"PK\x03\x04 pretended")
+    write(folder / "best.pt", package())
     return folder
 
 
@@ -47,6 +49,9 @@ def exporter(monkeypatch):
             (folder / "metadata.yaml").write_text(f"{NAMES}imgsz: [{height}, {width}]\nversion: 8.4.190\n")
             return str(folder)
 
+    # What is saved anew needs torch: see test_package_checkpoint.py.
+    again = types.SimpleNamespace(save_safe=lambda file, out: out.write_bytes(b""))
+    monkeypatch.setitem(sys.modules, "yolo.model.package_checkpoint", again)
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(__version__="2.14.0+cpu"))
     monkeypatch.setitem(sys.modules, "ultralytics", types.SimpleNamespace(__version__="8.4.190", YOLO=Exporter))
     # It changes the process's environment, which is a job's own.
@@ -118,11 +123,6 @@ def test_a_checkpoint_for_another_task(checkpoint, exporter):
     ("error", "text"),
     [
         (
-            TypeError("ERROR ❌️ /tmp/x/weights.pt appears to be an Ultralytics YOLOv5 model originally trained with "
-                      "https://github.com/ultralytics/yolov5.\nThis model is NOT forwards compatible"),
-            "needs that project's own code to load: best.pt; expected a .pt of the ultralytics package (e.g. yolov5nu",
-        ),
-        (
             ModuleNotFoundError("No module named 'mylab'", name="mylab"),
             "needs a Python module which is not installed: best.pt needs mylab; expected a .pt written by ultralytics",
         ),
@@ -146,8 +146,8 @@ def test_a_checkpoint_where_torch_is_missing(checkpoint, monkeypatch):
 
 
 def test_the_demo_weights_run_at_256(tmp_path, monkeypatch):
-    for package in ("torch", "torchvision", "ultralytics"):
-        pytest.importorskip(package, reason=f"{package} is only on execute hosts; the end-to-end test does this there")
+    for needed in ("torch", "torchvision", "ultralytics"):
+        pytest.importorskip(needed, reason=f"{needed} is only on execute hosts; the end-to-end test does this there")
     monkeypatch.setattr(os, "environ", dict(os.environ))
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / DEMO.name).write_bytes(DEMO.read_bytes())
@@ -157,3 +157,44 @@ def test_the_demo_weights_run_at_256(tmp_path, monkeypatch):
     assert list(info.names) == card["classes"]
     assert info.source_sha256 == card["sha256"]
     assert (info.dynamic, info.layout) == (True, nms.ANCHOR_FREE)
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_checkpoint_with_unknown_names_is_only_loaded_if_it_is_trusted(checkpoint, exporter, tmp_path, trust):
+    hostile(checkpoint / "best.pt", tmp_path / "made")
+    if trust:
+        prepare(checkpoint, "pt", tmp_path / "model", trust=True)
+        assert exporter.weights.name == "weights.pt"
+        return
+    text = failure(checkpoint, "pt")
+    assert text.startswith(
+        "the checkpoint names what no weights of YOLO need, and loading it could run that: best.pt: "
+    )
+    assert "best.pt: posix.system; expected names of torch, ultralytics and ultralytics/yolov5 only; export it" in text
+    assert "give -e trust_weights=yes, which lets code in the file run on the execute hosts" in text
+    assert not hasattr(exporter, "weights")
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("model", "task"),
+    [
+        ("ultralytics.nn.tasks.SegmentationModel", "segment"),
+        ("ultralytics.nn.tasks.PoseModel", "pose"),
+        ("ultralytics.nn.tasks.OBBModel", "obb"),
+        ("ultralytics.nn.tasks.ClassificationModel", "classify"),
+        ("ultralytics.nn.tasks.RTDETRDetectionModel", "rt-detr"),
+        ("models.yolo.SegmentationModel", "segment"),
+        ("models.yolo.ClassificationModel", "classify"),
+    ],
+)
+def test_a_checkpoint_for_another_task_is_refused_before_it_is_loaded(checkpoint, model, task):
+    write(checkpoint / "best.pt", package(model))
+    assert failure(checkpoint, "pt").startswith(f"the weights are for another task: best.pt: {task}")
+
+
+def test_a_classic_checkpoint_where_torch_is_missing(checkpoint, monkeypatch):
+    values = Values()
+    write(checkpoint / "best.pt", classic(values), values)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert failure(checkpoint, "pt").startswith("weights in .pt need torch on the execute host: ModuleNotFoundError: ")

@@ -5,9 +5,11 @@ import os
 import stat
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
+from make_checkpoint import Values, classic, hostile, package, write
 from make_run import make_run, put_job, put_record
 from yolo.cli import main as cli
 from yolo.model.info import ModelInfo
@@ -120,8 +122,10 @@ def test_each_of_several_paths_is_meant_from_where_the_user_is(tmp_path, photos)
 
 @pytest.mark.parametrize("kind", ["pt", "openvino"])
 def test_what_is_sent_beside_the_images_is_laid_out_as_on_the_share(tmp_path, photos, kind):
+    values = Values()
+    checkpoint = write(tmp_path / "any", classic(values), values).read_bytes()
     weights_files = (
-        {"w.pt": b"PK"} if kind == "pt" else {"m.xml": b"<net/>", "m.bin": b"x", "metadata.yaml": b"names: {}"}
+        {"w.pt": checkpoint} if kind == "pt" else {"m.xml": b"<net/>", "m.bin": b"x", "metadata.yaml": b"names: {}"}
     )
     folder = tmp_path / "w"
     folder.mkdir()
@@ -144,6 +148,107 @@ def test_what_is_sent_beside_the_images_is_laid_out_as_on_the_share(tmp_path, ph
     assert {path.suffix for path in map(Path, code_sent)} == {".py"}
     assert code_id(share / places["code"] / "yolo") == Path(places["code"]).name
     assert list((share / places["input"]).iterdir()) == []
+
+
+def _cut(path):
+    values = Values()
+    path.write_bytes(write(path, classic(values), values).read_bytes()[:-200])
+
+
+def _no_values(path):
+    values = Values()
+    content = classic(values)
+    del values.members["0"]
+    write(path, content, values)
+
+
+def _few_values(path):
+    values = Values()
+    content = classic(values)
+    values.members["0"] = values.members["0"][:-4]
+    write(path, content, values)
+
+
+def _too_large(path):
+    values = Values()
+    content = classic(values)
+    layers = content["model"].state["_modules"]["model"].state["_modules"]
+    tensor = layers["1"].state["_buffers"]["anchors"]
+    tensor.arguments = (*tensor.arguments[:2], (10**9, 2), (0, 1), *tensor.arguments[4:])
+    write(path, content, values)
+
+
+def _zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("best.txt", "x")
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (_cut, "the checkpoint is damaged: w.pt: File is not a zip file; expected"),
+        (_zip, "a zip, but not a PyTorch checkpoint: w.pt has 0 members called data.pkl; expected"),
+        (_no_values, "the checkpoint is damaged: w.pt: the values of a tensor are missing (best/data/"),
+        (_few_values, "the checkpoint is damaged: w.pt: the values of a tensor (best/data/0) have 428 bytes, not 432"),
+        (
+            _too_large,
+            "damaged: w.pt: a tensor of the shape (1000000000, 2) is larger than its 4 values",
+        ),
+        (lambda path: write(path, b"\x80\x02}q"), "the checkpoint is damaged: w.pt: the pickle is damaged ("),
+        (
+            lambda path: write(path, {"a": 1, "b": 2}),
+            "the checkpoint holds no model: w.pt: it holds a, b; its model",
+        ),
+        (lambda path: write(path, [1]), "the checkpoint holds no model: w.pt: it holds list; expected"),
+        (
+            lambda path: path.write_bytes(b"\x80\x02}."),
+            "a checkpoint of PyTorch before 1.6, whose format",
+        ),
+        (
+            lambda path: write(path, package("models.yolo.SegmentationModel")),
+            "the weights are for another task: w.pt: segment; expected weights for detection",
+        ),
+        (
+            lambda path: hostile(path, path.with_name("made")),
+            "the checkpoint names what no weights of YOLO need, and loading it could run that: w.pt: posix.system; ",
+        ),
+    ],
+)
+def test_a_wrong_checkpoint_is_named_before_anything_is_sent(tmp_path, photos, make, said):
+    make(tmp_path / "w.pt")
+    code, _, error = ask(tmp_path, inputs={"images": str(photos), "weights": str(tmp_path / "w.pt")})
+    assert code == 2
+    assert said in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "made").exists()
+    assert not (tmp_path / "cache" / "staging").exists()
+
+
+@pytest.mark.parametrize("trust", ["no", "yes"])
+def test_a_request_says_what_it_means_to_trust_weights(tmp_path, photos, trust):
+    values = Values()
+    write(tmp_path / "w.pt", classic(values), values)
+    hostile(tmp_path / "h.pt", tmp_path / "made")
+    weights = str(tmp_path / ("h.pt" if trust == "yes" else "w.pt"))
+    inputs = {"images": str(photos), "weights": weights, "trust_weights": trust, "run_id": "r"}
+    code, said, error = ask(tmp_path, inputs=inputs)
+    assert code == 0, error
+    found = said[-1]["result"]
+    sent = json.loads(Path(found["parcel"], "runs/r/request.json").read_text())
+    assert sent["weights"]["trusted"] is (trust == "yes")
+    warned = [line for line in found["lines"] if "code in the weights may run on the execute hosts" in line]
+    assert len(warned) == (trust == "yes")
+    assert not (tmp_path / "made").exists()
+
+
+def test_classes_can_be_named_by_the_names_of_a_checkpoint(tmp_path, photos):
+    values = Values()
+    write(tmp_path / "w.pt", classic(values, {0: "cat", 1: "a dog"}), values)
+    inputs = {"images": str(photos), "weights": str(tmp_path / "w.pt"), "classes": "a dog"}
+    _, said, _ = ask(tmp_path, inputs=inputs)
+    assert said[-1]["result"]["settings"]["classes"] == [1]
+    _, _, error = ask(tmp_path, inputs=inputs | {"classes": "cow"})
+    assert "cow" in error
 
 
 def test_all_that_is_wrong_is_said_together_and_nothing_is_written(tmp_path, photos):

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 from compare_predictions import compare
 from make_model import colour_model, constant_model, onnx_model, prepared
+from onnx import numpy_helper
 from shared_data import SHARED
 from yolo.detector.detector import Detector, to_detections
 from yolo.detector.settings import Settings
@@ -70,6 +72,26 @@ def test_an_onnx_file_runs_as_it_is(tmp_path):
     before = (made["onnxruntime"] / "model.json").stat().st_ino
     assert exports(weights, "onnx", ("onnxruntime",)) == {"onnxruntime": made["onnxruntime"]}
     assert (made["onnxruntime"] / "model.json").stat().st_ino == before
+
+
+def test_an_onnx_file_with_its_values_beside_it_runs_on_both_engines(tmp_path):
+    weights = staged(tmp_path, b"")
+    model = onnx.load_from_string(onnx_model(ANSWER, (64, 64), {"names": "{0: 'cat', 1: 'dog'}"}))
+    for tensor in model.graph.initializer:
+        # In the form that can be moved out of the file.
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), tensor.name))
+    onnx.save_model(
+        model,
+        weights.source / "best.onnx",
+        save_as_external_data=True,
+        location="best.onnx.data",
+        size_threshold=0,
+    )
+    assert (weights.source / "best.onnx.data").stat().st_size >= ANSWER.nbytes
+    made = exports(weights, "onnx", ("openvino", "onnxruntime"))
+    for engine, folder in made.items():
+        found = load_engine(folder, load_info(folder), engine=engine).infer(np.zeros((1, 3, 64, 64), np.float32))
+        np.testing.assert_array_equal(found, ANSWER)
 
 
 def test_a_dynamic_onnx_file_takes_any_size(tmp_path):

@@ -4,7 +4,9 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from yolo.request import weights
 from yolo.share.errors import YoloError
 
@@ -19,8 +21,14 @@ def server():
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             self.server.asked.append(self.path)
+            self.server.ranges.append(self.headers["Range"])
             status, length, body = self.server.pages.get(self.path, (404, 9, b"not found"))
+            if self.headers["Range"] and self.headers["If-Range"] == self.server.tag:
+                start = int(self.headers["Range"][len("bytes=") : -1])
+                status, length, body = 206, length - start, body[start:]
             self.send_response(status)
+            if self.server.tag:
+                self.send_header("ETag", self.server.tag)
             self.send_header("Content-Length", str(length))
             self.end_headers()
             self.wfile.write(body)
@@ -29,7 +37,7 @@ def server():
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
-        httpd.pages, httpd.asked = {}, []
+        httpd.pages, httpd.asked, httpd.ranges, httpd.tag = {}, [], [], None
         httpd.url = f"http://127.0.0.1:{httpd.server_port}/r"
         threading.Thread(target=httpd.serve_forever, args=(0.01,), daemon=True).start()
         yield httpd
@@ -76,15 +84,16 @@ def test_an_unknown_value_lists_what_is_expected(tmp_path):
 @pytest.mark.parametrize(
     ("name", "file"),
     [
-        ("yolov5n", "yolov5nu.pt"),
-        ("yolov5s", "yolov5su.pt"),
+        ("yolov5n", "yolov5n.pt"),
+        ("yolov5s", "yolov5s.pt"),
         ("yolov5su", "yolov5su.pt"),
-        ("yolov5x6", "yolov5x6u.pt"),
+        ("yolov5x6", "yolov5x6.pt"),
         ("yolov5m6u", "yolov5m6u.pt"),
-        ("yolov5l.pt", "yolov5lu.pt"),
+        ("yolov5l.pt", "yolov5l.pt"),
     ],
 )
-def test_a_released_name_is_fetched_once(tmp_path, server, name, file):
+def test_a_released_name_is_fetched_once(tmp_path, server, monkeypatch, name, file):
+    monkeypatch.setattr(weights, "PUBLISHED_SHA256", {})
     release(server, file)
     found = weights.resolve(name, tmp_path / "cache", server.url)
     again = weights.resolve(name, tmp_path / "cache", server.url + "/")
@@ -100,35 +109,35 @@ def test_a_released_name_is_fetched_once(tmp_path, server, name, file):
     assert recorded == {file: found.sha256}
 
 
-def test_there_are_twenty_names_for_ten_files():
+def test_there_are_twenty_names_for_twenty_files():
     assert len(weights.RELEASED) == 20
-    assert len(set(weights.RELEASED.values())) == 10
+    assert len(set(weights.RELEASED.values())) == 20
 
 
 def test_a_cached_file_that_changed_is_refused(tmp_path, server):
     release(server, "yolov5su.pt")
-    weights.resolve("yolov5s", tmp_path, server.url)
+    weights.resolve("yolov5su", tmp_path, server.url)
     (tmp_path / "yolov5su.pt").write_bytes(PT + b"!")
     with pytest.raises(YoloError, match=r"have changed.*recorded in .*checksums\.json.*remove"):
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
 
 
 def test_a_release_that_changed_is_refused_and_not_kept(tmp_path, server):
     release(server, "yolov5su.pt")
-    weights.resolve("yolov5s", tmp_path, server.url)
+    weights.resolve("yolov5su", tmp_path, server.url)
     (tmp_path / "yolov5su.pt").unlink()
     release(server, "yolov5su.pt", PT + b"!")
     with pytest.raises(YoloError, match="wrong checksum"):
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
     assert left(tmp_path) == ["checksums.json"]
 
 
 def test_a_published_checksum_counts_more_than_the_recorded_one(tmp_path, server, monkeypatch):
     release(server, "yolov5su.pt")
-    weights.resolve("yolov5s", tmp_path, server.url)
+    weights.resolve("yolov5su", tmp_path, server.url)
     monkeypatch.setitem(weights.PUBLISHED_SHA256, "yolov5su.pt", "0" * 64)
     with pytest.raises(YoloError, match="0000, published"):
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
 
 
 def test_published_checksums_are_checksums_of_released_files():
@@ -139,13 +148,13 @@ def test_published_checksums_are_checksums_of_released_files():
 
 def test_a_file_put_into_the_cache_by_hand_is_taken_and_recorded(tmp_path):
     (tmp_path / "yolov5su.pt").write_bytes(PT)
-    found = weights.resolve("yolov5s", tmp_path, "http://127.0.0.1:9/none")
+    found = weights.resolve("yolov5su", tmp_path, "http://127.0.0.1:9/none")
     assert json.loads((tmp_path / "checksums.json").read_text()) == {"yolov5su.pt": found.sha256}
 
 
 def test_a_release_that_is_not_there_says_its_url_and_the_remedy(tmp_path, server):
     with pytest.raises(YoloError) as error:
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
     message = str(error.value)
     assert f"HTTP 404 Not Found): {server.url}/yolov5su.pt" in message
     assert "fetch it by hand and give its path: -e weights=/path/to/yolov5su.pt" in message
@@ -154,25 +163,87 @@ def test_a_release_that_is_not_there_says_its_url_and_the_remedy(tmp_path, serve
 
 def test_no_network_says_the_url_and_the_remedy(tmp_path):
     with pytest.raises(YoloError, match=r"refused.*127\.0\.0\.1:9/x/yolov5su\.pt; fetch it by"):
-        weights.resolve("yolov5s", tmp_path, "http://127.0.0.1:9/x")
+        weights.resolve("yolov5su", tmp_path, "http://127.0.0.1:9/x")
 
 
 def test_a_base_url_that_is_none_is_named(tmp_path):
-    with pytest.raises(YoloError, match=r"not a URL.*nonsense/yolov5su\.pt"):
-        weights.resolve("yolov5s", tmp_path, "nonsense")
+    with pytest.raises(YoloError, match=r"can't fetch the weights.*nonsense://x/yolov5su\.pt"):
+        weights.resolve("yolov5su", tmp_path, "nonsense://x")
 
 
 def test_a_transfer_that_broke_leaves_nothing(tmp_path, server):
     release(server, "yolov5su.pt", PT, length=len(PT) + 5)
     with pytest.raises(YoloError, match=f"{len(PT)} bytes; expected {len(PT) + 5} bytes"):
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
     assert left(tmp_path) == []
+
+
+def test_a_transfer_that_broke_goes_on_where_it_stopped(tmp_path, server):
+    server.tag = '"1"'
+    body = bytes(range(256)) * 20
+    server.pages["/r/yolov5su.pt"] = (200, len(PT + body), (PT + body)[:1000])
+    with pytest.raises(YoloError, match="1000 bytes; expected"):
+        weights.resolve("yolov5su", tmp_path, server.url)
+    assert left(tmp_path) == ["yolov5su.pt.part", "yolov5su.pt.part.etag"]
+    release(server, "yolov5su.pt", PT + body)
+    told = []
+    found = weights.resolve("yolov5su", tmp_path, server.url, progress=lambda here, total: told.append((here, total)))
+    assert found.sha256 == hashlib.sha256(PT + body).hexdigest()
+    assert told == [(len(PT + body), len(PT + body))]
+    assert server.ranges == [None, "bytes=1000-"]
+    assert left(tmp_path) == ["checksums.json", "yolov5su.pt"]
+
+
+def test_a_transfer_of_another_file_starts_anew(tmp_path, server):
+    server.tag = '"1"'
+    server.pages["/r/yolov5su.pt"] = (200, 2000, PT * 10)
+    with pytest.raises(YoloError, match="expected 2000 bytes"):
+        weights.resolve("yolov5su", tmp_path, server.url)
+    server.tag = '"2"'
+    release(server, "yolov5su.pt", PT + b"another")
+    found = weights.resolve("yolov5su", tmp_path, server.url)
+    assert found.sha256 == hashlib.sha256(PT + b"another").hexdigest()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_released_weights_from_a_folder_or_a_file(tmp_path, whole):
+    (tmp_path / "mirror").mkdir()
+    (tmp_path / "mirror" / "yolov5su.pt").write_bytes(PT)
+    url = str(tmp_path / "mirror") + ("" if whole else "/yolov5su.pt")
+    found = weights.resolve("yolov5su", tmp_path / "cache", url)
+    assert found.sha256 == hashlib.sha256(PT).hexdigest()
+    assert left(tmp_path / "cache") == ["checksums.json", "yolov5su.pt"]
+    with pytest.raises(YoloError, match=r"no such weights: .*/yolov5n6\.pt; expected https"):
+        weights.resolve("yolov5n6", tmp_path / "cache", str(tmp_path / "mirror"))
+
+
+def test_released_weights_from_s3(tmp_path, monkeypatch):
+    client = tmp_path / "bin" / "aws"
+    client.parent.mkdir()
+    client.write_text('#!/bin/sh\n[ "$5" = "" ] && exit 9\nprintf \'%s\' "$4" > "$5"\n')
+    client.chmod(0o755)
+    monkeypatch.setattr("sys.executable", str(client.with_name("python")))
+    path = weights.fetch("yolov5su.pt", tmp_path / "cache", "s3://bucket/w")
+    assert path.read_text() == "s3://bucket/w/yolov5su.pt"
+    client.write_text("#!/bin/sh\necho 'An error occurred (404)\nNot Found' >&2\nexit 1\n")
+    with pytest.raises(YoloError, match=r"\(An error occurred \(404\) Not Found\): s3://bucket/w/yolov5n6\.pt;"):
+        weights.fetch("yolov5n6.pt", tmp_path / "cache", "s3://bucket/w")
+    assert left(tmp_path / "cache") == ["checksums.json", "yolov5su.pt"]
+
+
+def test_each_project_has_its_own_release(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(weights, "fetch_file", lambda url, *_: asked.append(url) or "0" * 64)
+    for file in ("yolov5s6.pt", "yolov5s6u.pt"):
+        weights.fetch(file, tmp_path)
+    assert asked == [f"{weights.CLASSIC_URL}/yolov5s6.pt", f"{weights.PACKAGE_URL}/yolov5s6u.pt"]
+    assert "/ultralytics/yolov5/releases/download/v7.0" in asked[0]
 
 
 def test_an_error_page_instead_of_weights_is_refused(tmp_path, server):
     release(server, "yolov5su.pt", b"<html>please log in</html>")
     with pytest.raises(YoloError, match=r"holds no pt model.*<html>"):
-        weights.resolve("yolov5s", tmp_path, server.url)
+        weights.resolve("yolov5su", tmp_path, server.url)
 
 
 def test_recorded_checksums_that_are_damaged_are_named(tmp_path, server):
@@ -180,7 +251,7 @@ def test_recorded_checksums_that_are_damaged_are_named(tmp_path, server):
     for text in ("{", "[]"):
         (tmp_path / "checksums.json").write_text(text)
         with pytest.raises(YoloError, match=r"checksums\.json.*remove that file"):
-            weights.resolve("yolov5s", tmp_path, server.url)
+            weights.resolve("yolov5su", tmp_path, server.url)
 
 
 @pytest.mark.parametrize(("name", "data"), [("a.pt", PT), ("a.pt", b"\x80\x02old"), ("A.ONNX", ONNX)])
@@ -208,6 +279,41 @@ def test_a_file_that_holds_no_model_is_refused(tmp_path, name, data, match):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(YoloError, match=match):
         weights.resolve(str(tmp_path / name), tmp_path / "cache")
+
+
+def with_data(path, location):
+    """Write an ONNX file with an initializer whose values are elsewhere."""
+    values = numpy_helper.from_array(np.ones((4, 4), np.float32), "w")
+    values.ClearField("raw_data")
+    values.data_location = TensorProto.EXTERNAL
+    entry = values.external_data.add()
+    entry.key, entry.value = "location", location
+    graph = helper.make_graph([], "g", [], [], [values])
+    path.write_bytes(helper.make_model(graph).SerializeToString())
+
+
+@pytest.mark.parametrize("name", ["best.onnx.data", "d" * 100 + "/" + "e" * 100])
+def test_external_data_of_an_onnx_file_go_with_it(tmp_path, name):
+    with_data(tmp_path / "best.onnx", name)
+    with pytest.raises(YoloError, match=f"lacks its data: best.onnx needs {name}; expected that file beside it"):
+        weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache")
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(bytes(64))
+    found = weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache")
+    assert found.files == ("best.onnx", name)
+    (tmp_path / name).write_bytes(bytes(63) + b"1")
+    assert weights.resolve(str(tmp_path / "best.onnx"), tmp_path / "cache").sha256 != found.sha256
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "link"])
+def test_external_data_outside_of_the_folder_are_refused(tmp_path, name):
+    folder = tmp_path / "w"
+    folder.mkdir()
+    (tmp_path / "secret").write_text("x")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    with_data(folder / "best.onnx", name)
+    with pytest.raises(YoloError, match=f"has data outside of its folder: best.onnx: {name}; expected"):
+        weights.resolve(str(folder / "best.onnx"), tmp_path / "cache")
 
 
 def test_a_file_of_the_users_comes_before_a_name_with_its_suffix(tmp_path, monkeypatch):

@@ -11,6 +11,8 @@ from ..request.inputs import INPUTS, read_inputs
 from ..share.errors import YoloError
 from .messages import read_input, say
 
+_MIB = 1 << 20
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the request, with the folder of what is to be sent to the share.
@@ -51,6 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         hosts=context.get("hosts", []),
         price_table=context.get("price_table", {}),
         job=context.get("job", {}),
+        progress=_say_progress,
     )
     say(result=found | {"changed": False})
     return 0
+
+
+def _say_progress(here: int, total: int | None) -> None:
+    of = f" of {total / _MIB:.0f}" if total else ""
+    say(line=f"Weights: {here / _MIB:.0f}{of} MiB")

@@ -36,6 +36,7 @@ def model_request(run: Run, request: Mapping[str, Any] | None = None) -> ModelRe
             imgsz=settings["imgsz"],
             threads=request["job"]["cpus"],
             limit=settings["precision_limit"],
+            trust=request["weights"].get("trusted") is True,
         )
     except (KeyError, TypeError) as error:
         raise YoloError(f"the run's request lacks a value ({error})", run.request) from None

@@ -1,7 +1,8 @@
-"""Export a checkpoint (``.pt``) with ultralytics' own exporter.
+"""Export a checkpoint (``.pt``): of ultralytics/yolov5, or of the ultralytics package with that package's own exporter.
 
-It needs torch and ultralytics, and **loading a checkpoint runs code that it contains** (it is a Python pickle): use
-only weights whose origin you trust. Nothing is downloaded, installed or reported anywhere.
+It needs torch, and for the package's checkpoints ultralytics. Loading a checkpoint as PyTorch does runs code that it
+contains (it is a Python pickle). Here none of it is run, unless the user trusts the weights: see ``classic`` and
+``package_checkpoint``. Nothing is downloaded, installed or reported anywhere.
 """
 
 from __future__ import annotations
@@ -9,31 +10,47 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from ..share.checkpoint_file import CLASSIC, CheckpointFile
 from ..share.errors import YoloError, one_line
 from ..share.file_kind import describe_bytes
-from .metadata import USUAL_SIDE, check_task, read_size
+from .metadata import USUAL_SIDE, Metadata, check_task, read_size
 from .openvino_runtime import import_openvino
 
 
-def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str) -> tuple[Path, dict[str, str]]:
-    """Export a checkpoint with ultralytics' own exporter: FP32, dynamic size, no NMS inside.
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What a checkpoint was exported to.
+
+    Attributes:
+        path: The file or folder.
+        versions: Of what made it.
+        metadata: What the checkpoint says about itself; None where the export says it.
+    """
+
+    path: Path
+    versions: dict[str, str]
+    metadata: Metadata | None = None
+
+
+def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str, trust: bool = False) -> Exported:
+    """Export a checkpoint: FP32, dynamic size, no NMS inside.
 
     Args:
         path: The checkpoint.
         imgsz: Side of the input, pixels; 0 for the one that it was trained with.
         scratch: Folder for everything that is written meanwhile.
-        export_format: ultralytics' name of the format: "openvino", "onnx" or "torchscript".
-
-    Returns:
-        The file or folder, and the versions of what made it.
+        export_format: ultralytics' name of the format: "openvino", "onnx" or "torchscript". A classic checkpoint
+            becomes an ONNX file for "openvino" too.
+        trust: Whether code in the checkpoint may run.
 
     Raises:
         YoloError: torch or ultralytics are missing, or the checkpoint cannot be exported.
     """
-    with open(path, "rb") as file:
-        head = file.read(512)
+    with open(path, "rb") as stream:
+        head = stream.read(512)
     if not head.startswith((b"PK\x03\x04", b"\x80")):
         raise YoloError(
             "not a PyTorch checkpoint",
@@ -41,20 +58,51 @@ def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str) -> tupl
             "a .pt file written by ultralytics",
             "download or copy it again",
         )
+    file = None if trust else CheckpointFile(path)
+    if file is not None:
+        check_task(path.name, file.task())
+        if file.family() == CLASSIC:
+            return _export_classic(file, imgsz, scratch, export_format)
+    return _export_package(path, file, imgsz, scratch, export_format)
+
+
+def _export_classic(file: CheckpointFile, imgsz: int, scratch: Path, export_format: str) -> Exported:
+    try:
+        import torch
+    except Exception as error:
+        raise _missing("torch", error) from error
+    # Only here: it needs torch.
+    from . import classic
+
+    network = classic.build(file)
+    size = (imgsz, imgsz) if imgsz else classic.training_size(file)
+    if export_format == "torchscript":
+        out = scratch / "weights.torchscript"
+        classic.export(network, size, "torchscript", out)
+    else:
+        out = scratch / "weights.onnx"
+        classic.export(network, size, "onnx", out)
+    metadata = Metadata(names=file.names(), stride=classic.stride_of(network), imgsz=size, task="detect")
+    return Exported(out, {"torch": str(torch.__version__)}, metadata)
+
+
+def _export_package(path: Path, file: CheckpointFile | None, imgsz: int, scratch: Path, export_format: str) -> Exported:
     _quieten_ultralytics(scratch)
     import_openvino(tools=True)  # before ultralytics does
     try:
         import torch
         import ultralytics
     except Exception as error:
-        raise YoloError(
-            "weights in .pt need torch and ultralytics on the execute host",
-            f"{type(error).__name__}: {one_line(error)}",
-            remedy="run site.yml again, or export the weights to ONNX and give the .onnx file",
-        ) from error
+        raise _missing("torch and ultralytics", error) from error
     # A fixed name: ultralytics takes a name such as yolov5n.pt for one of its own weights and would download it.
     weights = scratch / "weights.pt"
-    shutil.copyfile(path, weights)
+    if file is None:
+        shutil.copyfile(path, weights)
+    else:
+        # Only here: it needs torch.
+        from .package_checkpoint import save_safe
+
+        save_safe(file, weights)
     # To simplify an ONNX graph it would need another package; engines simplify graphs by themselves.
     more = {"simplify": False} if export_format == "onnx" else {}
     try:
@@ -69,7 +117,15 @@ def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str) -> tupl
         raise
     except Exception as error:
         raise _pt_error(path.name, error) from error
-    return Path(exported), {"torch": str(torch.__version__), "ultralytics": ultralytics.__version__}
+    return Exported(Path(exported), {"torch": str(torch.__version__), "ultralytics": ultralytics.__version__})
+
+
+def _missing(what: str, error: Exception) -> YoloError:
+    return YoloError(
+        f"weights in .pt need {what} on the execute host",
+        f"{type(error).__name__}: {one_line(error)}",
+        remedy="run site.yml again, or export the weights to ONNX and give the .onnx file",
+    )
 
 
 def _quieten_ultralytics(scratch: Path) -> None:
@@ -89,14 +145,6 @@ def _quieten_ultralytics(scratch: Path) -> None:
 def _pt_error(name: str, error: Exception) -> YoloError:
     text = one_line(" ".join(str(error).encode("ascii", "ignore").decode().split()))
     text = re.sub(r"\S*/weights\.pt\b", name, text).removeprefix("ERROR ")
-    if "ultralytics/yolov5" in text:
-        return YoloError(
-            "a checkpoint of the classic ultralytics/yolov5 needs that project's own code to load",
-            name,
-            "a .pt of the ultralytics package (e.g. yolov5nu.pt), an .onnx or an OpenVINO folder",
-            "in a checkout of ultralytics/yolov5 run `python export.py --include onnx --dynamic "
-            f"--weights {name}` and give the .onnx file",
-        )
     if isinstance(error, ModuleNotFoundError):
         return YoloError(
             "the checkpoint is a pickle that needs a Python module which is not installed",

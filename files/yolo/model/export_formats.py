@@ -6,6 +6,7 @@ made from the same weights. Each is run once on a grey image and must answer as 
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from dataclasses import replace
@@ -59,7 +60,7 @@ def check_kind(engine: str, precision: str, kind: str, name: str) -> None:
         )
 
 
-def export_for(engine: str, source: Path, kind: str, weights: Weights, info: ModelInfo) -> Path:
+def export_for(engine: str, source: Path, kind: str, weights: Weights, info: ModelInfo, trust: bool = False) -> Path:
     """Export weights to the format that an engine reads, unless that is there already.
 
     Args:
@@ -68,6 +69,7 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
         kind: What they are.
         weights: Where the exports are.
         info: Description of the IR, which is there.
+        trust: Whether code in a checkpoint may run.
 
     Returns:
         The model folder.
@@ -83,16 +85,18 @@ def export_for(engine: str, source: Path, kind: str, weights: Weights, info: Mod
         path = find_weights(source, kind)
         versions = dict(info.versions)
         if kind == "onnx":
-            shutil.copyfile(path, folder / MODEL_ONNX)
+            # With its external data, which it names relative to itself.
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            os.rename(folder / path.relative_to(source), folder / MODEL_ONNX)
         else:
             with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
                 export_format, name = {"onnxruntime": ("onnx", MODEL_ONNX), "torch": ("torchscript", MODEL_TORCH)}[
                     engine
                 ]
                 side = info.imgsz[0] if len(set(info.imgsz)) == 1 else 0
-                exported, more = export_pt(path, side, Path(scratch), export_format)
-                shutil.copyfile(exported, folder / name)
-                versions |= more
+                exported = export_pt(path, side, Path(scratch), export_format, trust)
+                shutil.copyfile(exported.path, folder / name)
+                versions |= exported.versions
         check_answer(engine, folder, weights.model, info)
         return replace(info, versions=versions | load_engine(folder, info, engine=engine).versions())
 

@@ -2,7 +2,7 @@
 
 It runs once for each weights file, on an execute host, for ``yolo.model.selector``. What the weights are is read from
 the IR, so it is always made; ``yolo.model.export_formats`` makes the others. ``.onnx`` and OpenVINO folders are plain
-data; a ``.pt`` is code, see ``yolo.model.checkpoint``.
+data; a ``.pt`` may hold code, see ``yolo.model.checkpoint``.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ if TYPE_CHECKING:
     import openvino
 
 
-def prepare(source: Path, kind: str, out: Path) -> ModelInfo:
+def prepare(source: Path, kind: str, out: Path, trust: bool = False) -> ModelInfo:
     """Make the model folder ``out`` from weights, unless it is there already.
 
     Args:
         source: Folder with one ``.pt`` or ``.onnx`` file, or the content of an OpenVINO folder.
         kind: "pt", "onnx" or "openvino".
         out: Folder to make; appears whole or not at all.
+        trust: Whether code in a checkpoint may run.
 
     Returns:
         The model's description.
@@ -54,7 +55,7 @@ def prepare(source: Path, kind: str, out: Path) -> ModelInfo:
         path = find_weights(source, kind)
         with tempfile.TemporaryDirectory(prefix="yolo-prepare-") as scratch:
             if kind == "pt":
-                exported, metadata = _export_openvino(path, Path(scratch))
+                exported, metadata = _export_openvino(path, Path(scratch), trust)
                 info = _normalise(exported, metadata, folder)
             elif kind == "onnx":
                 info = _normalise(path, None, folder)
@@ -70,11 +71,12 @@ def prepare(source: Path, kind: str, out: Path) -> ModelInfo:
     return make_folder(out, make)
 
 
-def _export_openvino(path: Path, scratch: Path) -> tuple[Path, Metadata]:
-    exported, versions = export_pt(path, 0, scratch, "openvino")
-    metadata = read_metadata_yaml(exported)
-    metadata.versions |= versions
-    return find_weights(exported, "openvino"), metadata
+def _export_openvino(path: Path, scratch: Path, trust: bool) -> tuple[Path, Metadata]:
+    exported = export_pt(path, 0, scratch, "openvino", trust)
+    found = exported.path
+    metadata = exported.metadata or read_metadata_yaml(found)
+    metadata.versions |= exported.versions
+    return found if found.is_file() else find_weights(found, "openvino"), metadata
 
 
 def _normalise(path: Path, metadata: Metadata | None, folder: Path) -> ModelInfo:

@@ -34,6 +34,7 @@ class ModelRequest:
         imgsz: Side of the network's input; 0 for the model's own.
         threads: Threads of a job's engine.
         limit: Largest difference of detections from fp32, 0 to 1.
+        trust: Whether code in the weights may run on the execute host.
     """
 
     weights: Weights
@@ -45,6 +46,7 @@ class ModelRequest:
     imgsz: int = 0
     threads: int = 1
     limit: float = LIMIT
+    trust: bool = False
 
 
 @dataclass(frozen=True, slots=True)

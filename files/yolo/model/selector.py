@@ -85,13 +85,13 @@ class EngineSelector:
         weights = self._request.weights
         if not is_prepared(weights.model):
             self.made = True
-        return prepare(weights.source, self._request.kind, weights.model)
+        return prepare(weights.source, self._request.kind, weights.model, self._request.trust)
 
     def _export(self, engine: str, info: ModelInfo) -> Path:
         weights = self._request.weights
         if not is_prepared(weights.export(engine)):
             self.made = True
-        return export_for(engine, weights.source, self._request.kind, weights, info)
+        return export_for(engine, weights.source, self._request.kind, weights, info, self._request.trust)
 
     def _sized(self, info: ModelInfo) -> ModelInfo:
         """Return the description with the input size that the run asks for."""

@@ -133,7 +133,8 @@ class Input:
 INPUTS = {
     "images": Input(_images, "", "a folder, an image or a zip: -e images=PATH; or " + _S3_EXPECTED),
     "weights": Input(str, "demo", "a .pt or .onnx file, an OpenVINO folder, a released name such as yolov5s, or demo"),
-    "weights_url": Input(str, "", "https://..., the folder of released weights"),
+    "weights_url": Input(str, "", "https://..., s3://... or a path: the folder of released weights, or one .pt"),
+    "trust_weights": Input(boolean, "false", "true or false"),
     "conf": Input(_optional(number(0, 1)), "", _FROM_0_TO_1),
     "iou": Input(number(0, 1), "0.7", _FROM_0_TO_1),
     "imgsz": Input(

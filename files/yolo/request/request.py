@@ -20,8 +20,10 @@ from ..share.errors import YoloError
 from ..share.layout import ID_LENGTH, Share
 from ..share.words import plural
 from . import images, parcel, weights
+from .checkpoint_check import check_checkpoint
 from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
+from .fetch import Progress
 from .inputs import INPUTS, MODES, S3
 from .prices import prices_of
 
@@ -43,6 +45,7 @@ def resolve(
     hosts: Sequence[Mapping[str, Any]] = (),
     price_table: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Any]:
     """List the images, find the weights, and lay out what is to be sent beside the images, ``request.json`` among it.
 
@@ -56,13 +59,20 @@ def resolve(
         hosts: Of the cluster, see ``prices.prices_of``.
         price_table: See ``prices.prices_of``.
         job: What a job asks for beside ``cpus``: ``memory``, ``disk`` as HTCondor takes them.
+        progress: Is told how far the download of weights is.
 
     Raises:
         YoloError: There are no such images or weights, or the weights lack a class that was asked for.
         OSError: A file can't be read or written.
     """
-    found = weights.resolve(values["weights"], cache / "weights", values["weights_url"] or weights.BASE_URL, here=here)
-    names = read_class_names(found.kind, Path(found.path), found.files)
+    url = values["weights_url"]
+    mirror = _path(url, here) if url and "://" not in url else url
+    found = weights.resolve(values["weights"], cache / "weights", mirror, here=here, progress=progress)
+    trusted = found.kind == "pt" and values["trust_weights"]
+    if found.kind == "pt":
+        names = None if trusted else check_checkpoint(Path(found.path))
+    else:
+        names = read_class_names(found.kind, Path(found.path), found.files)
     classes = values["classes"] if names is None else class_indices(values["classes"], names)
     known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
     path = copy or _paths(values["images"], here)
@@ -79,7 +89,7 @@ def resolve(
         "images": values["images"] if copy else path,
         "source": source,
         "known": str(known / source["input_id"]),
-        "weights": asdict(found),
+        "weights": asdict(found) | {"trusted": trusted},
         "code_id": code,
         "settings": {
             **{name: values[name] for name in ("iou", "imgsz", "engine", "precision", "precision_limit", "max_det")},
@@ -130,7 +140,10 @@ def describe(request: Mapping[str, Any]) -> list[str]:
         line += f"; {plural(source['skipped'], 'file')} that can't be images"
     if source["ignored"]:
         line += f"; {plural(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
-    return [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+    lines = [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+    if found.get("trusted"):
+        lines.append("trust_weights=yes: code in the weights may run on the execute hosts, as the jobs' user")
+    return lines
 
 
 def _labels(text: str, here: Path) -> str:

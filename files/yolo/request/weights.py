@@ -7,50 +7,46 @@ same.
 from __future__ import annotations
 
 import hashlib
-import http.client
 import os
-import ssl
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ..share.errors import YoloError
-from ..share.fsio import atomic_file, read_json, write_json
+from ..share.fsio import read_json, write_json
 from ..share.layout import ID_LENGTH
+from .fetch import Progress, fetch_file
+from .onnx_data import external_data
 
-BASE_URL = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
+CLASSIC_URL = "https://github.com/ultralytics/yolov5/releases/download/v7.0"
+"""Where ultralytics/yolov5 keeps the weights of its last release."""
+
+PACKAGE_URL = "https://github.com/ultralytics/assets/releases/download/v8.3.0"
 """Where ultralytics' release keeps its weights."""
 
 DEMO = Path(__file__).resolve().parents[2] / "demo" / "yolov5n-demo.pt"
 """The weights that come with this project."""
 
 RELEASED = {
-    f"yolov5{size}{resolution}{u}": f"yolov5{size}{resolution}u.pt"
-    for size in "nsmlx"
-    for resolution in ("", "6")
-    for u in ("", "u")
+    f"yolov5{size}{p6}{u}": f"yolov5{size}{p6}{u}.pt" for size in "nsmlx" for p6 in ("", "6") for u in ("", "u")
 }
 """Names of released models and their files.
 
-``yolov5s`` means the anchor-free ``yolov5su.pt``, as it does for ultralytics.
+``yolov5s`` is what ultralytics/yolov5 itself means by it, with anchors; ``yolov5su`` is ultralytics' model without.
 """
 
-PUBLISHED_SHA256: dict[str, str] = {}
-"""Checksums by file name, as published by the release.
+PUBLISHED_SHA256 = {"yolov5n.pt": "4f180cf23ba0717ada0badd6c685026d73d48f184d00fc159c2641284b2ac0a3"}
+"""Checksums by file name.
 
-Empty: release v8.3.0 publishes none for these files. A file is checked against the checksum that
-was recorded when it was first fetched.
+The releases publish none for the others. Such a file is checked against the checksum that was recorded when it was
+first fetched.
 """
 
 CHECKSUMS = "checksums.json"
-_BLOCK = 1 << 20
-_TIMEOUT_SECONDS = 60
 _EXPECTED = (
-    "the path of a .pt (any detection model of ultralytics, yolov8n.pt or yolo11n.pt too), of an .onnx or of an "
-    "OpenVINO folder (one .xml with its .bin); demo; or a released name, which is fetched: "
+    "the path of a .pt (any detection model of ultralytics/yolov5 or ultralytics, yolo11n.pt too), of an .onnx or of "
+    "an OpenVINO folder (one .xml with its .bin); demo; or a released name, which is fetched: "
     + " ".join(name for name in RELEASED if not name.endswith("u"))
 )
 
@@ -63,9 +59,10 @@ class WeightsSource:
         kind: ``pt``, ``onnx`` or ``openvino``.
         path: Absolute path of the file or the folder.
         weights_id: First 16 hex digits of ``sha256``.
-        sha256: Of the file; of a folder, over the sorted names and contents of ``files``.
+        sha256: Of the file; of several files, over the sorted names and contents of ``files``.
         name: What to call them in a report.
-        files: Files to stage, relative to the folder; the file's own name if ``path`` is a file.
+        files: Files to stage, relative to the folder; the file's own name if ``path`` is a file, and
+            those of an ONNX file's external data.
         conf: Confidence below which detections of these weights are best left out; None where
             nobody measured it.
     """
@@ -80,7 +77,12 @@ class WeightsSource:
 
 
 def resolve(
-    weights: str, cache: Path, base_url: str = BASE_URL, demo: Path = DEMO, here: str | os.PathLike[str] = ""
+    weights: str,
+    cache: Path,
+    base_url: str = "",
+    demo: Path = DEMO,
+    here: str | os.PathLike[str] = "",
+    progress: Progress | None = None,
 ) -> WeightsSource:
     """Find the weights called ``weights``, fetching a released model if it is not in ``cache``.
 
@@ -89,9 +91,11 @@ def resolve(
     Args:
         weights: Name, or path of a file or folder.
         cache: Folder for fetched files.
-        base_url: Where released weights are fetched from.
+        base_url: Where released weights are fetched from instead of their releases: http(s)://... or s3://... with
+            them, a folder, or one file.
         demo: The weights called ``demo``.
         here: Folder that a relative path is meant from; by default the working directory.
+        progress: Is told how far a download is.
 
     Raises:
         YoloError: There are no such weights, or they can't be fetched, or are damaged.
@@ -106,7 +110,7 @@ def resolve(
             )
         return replace(_from_file(demo, name="demo"), conf=_best_conf(demo.with_suffix(".json")))
     if weights in RELEASED:
-        return _from_file(fetch(RELEASED[weights], cache, base_url), name=weights)
+        return _from_file(fetch(RELEASED[weights], cache, base_url, progress), name=weights)
     path = Path(os.path.abspath(os.path.join(here, os.path.expanduser(weights))))
     if path.is_dir():
         return _from_folder(path)
@@ -114,7 +118,7 @@ def resolve(
         return _from_file(path, name=path.name)
     bare = weights.removesuffix(".pt")
     if bare in RELEASED:
-        return _from_file(fetch(RELEASED[bare], cache, base_url), name=bare)
+        return _from_file(fetch(RELEASED[bare], cache, base_url, progress), name=bare)
     value = path if os.sep in weights or path.suffix else weights
     raise YoloError("no such weights", value, _EXPECTED, "check the path, or take one of the names")
 
@@ -132,14 +136,16 @@ def _best_conf(card: Path) -> float | None:
     return float(conf) if isinstance(conf, int | float) else None
 
 
-def fetch(file: str, cache: Path, base_url: str = BASE_URL) -> Path:
+def fetch(file: str, cache: Path, base_url: str = "", progress: Progress | None = None) -> Path:
     """Return the released ``file`` in ``cache``, fetching it if it is not there.
 
     Raises:
         YoloError: It can't be fetched, or its checksum is not the published or recorded one.
     """
     path = cache / file
-    url = f"{base_url.rstrip('/')}/{file}"
+    base = base_url or (PACKAGE_URL if file.endswith("u.pt") else CLASSIC_URL)
+    # One file is named as it is; all others are in a folder.
+    url = base if base.endswith(".pt") or "://" not in base else f"{base.rstrip('/')}/{file}"
     recorded = _recorded(cache)
     wanted = PUBLISHED_SHA256.get(file) or recorded.get(file)
     origin = "published" if file in PUBLISHED_SHA256 else f"recorded in {cache / CHECKSUMS}"
@@ -153,7 +159,7 @@ def fetch(file: str, cache: Path, base_url: str = BASE_URL) -> Path:
                 f"remove {path} and run again",
             )
     else:
-        found = _download(url, path, wanted, origin)
+        found = fetch_file(url, path, wanted, origin, progress)
     if recorded.get(file) != found:
         write_json(cache / CHECKSUMS, {**recorded, file: found}, indent=2)
     return path
@@ -170,45 +176,6 @@ def _recorded(cache: Path) -> dict[str, str]:
     if not isinstance(value, dict):
         raise YoloError("the recorded checksums can't be read", path, "JSON", "remove that file")
     return value
-
-
-def _download(url: str, path: Path, wanted: str | None, origin: str) -> str:
-    remedy = f"fetch it by hand and give its path: -e weights=/path/to/{path.name}"
-    digest = hashlib.sha256()
-    size = 0
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as reply:
-            length = reply.headers.get("Content-Length")
-            with atomic_file(path, fsync=True) as file:
-                while block := reply.read(_BLOCK):
-                    digest.update(block)
-                    size += len(block)
-                    file.write(block)
-                # Inside the block: an exception here keeps the file from taking its name.
-                if length is not None and size != int(length):
-                    raise YoloError(
-                        "the weights arrived incomplete",
-                        f"{url}: {size} bytes",
-                        f"{length} bytes",
-                        f"run again, or {remedy}",
-                    )
-                if wanted and digest.hexdigest() != wanted:
-                    raise YoloError(
-                        "the weights have the wrong checksum",
-                        f"{url}: SHA-256 {digest.hexdigest()}",
-                        f"{wanted}, {origin}",
-                        "don't use them unless you know why the release changed",
-                    )
-    except urllib.error.HTTPError as error:
-        raise YoloError(f"can't fetch the weights (HTTP {error.code} {error.reason})", url, remedy=remedy) from None
-    except urllib.error.URLError as error:
-        raise YoloError(f"can't fetch the weights ({error.reason})", url, remedy=remedy) from None
-    except (http.client.HTTPException, ssl.SSLError, TimeoutError, ConnectionError) as error:
-        reason = str(error) or type(error).__name__
-        raise YoloError(f"can't fetch the weights ({reason})", url, remedy=remedy) from None
-    except ValueError as error:
-        raise YoloError(f"not a URL ({error})", url, "https://...", remedy) from None
-    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:
@@ -241,9 +208,11 @@ def _from_file(path: Path, name: str) -> WeightsSource:
             "a PyTorch checkpoint" if kind == "pt" else "an ONNX model",
             "fetch or export it again",
         )
-    sha256 = file_sha256(path)
+    more = external_data(path) if kind == "onnx" else ()
+    files = (path.name, *more)
+    sha256 = folder_sha256(path.parent, files) if more else file_sha256(path)
     full = os.path.abspath(path)
-    return WeightsSource(kind, full, sha256[:ID_LENGTH], sha256, name, (path.name,))
+    return WeightsSource(kind, full, sha256[:ID_LENGTH], sha256, name, files)
 
 
 def _from_folder(path: Path) -> WeightsSource:
