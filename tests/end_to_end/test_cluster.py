@@ -171,3 +171,29 @@ def test_detections_on_photos_equal_those_of_ultralytics(cluster, tmp_path):
     assert comparison.agrees
     assert comparison.images == 128
     assert comparison.detections > 400
+
+
+ALIKE = (
+    "clean.jpg", "photo.heic", "heic_named.jpg", "photo.avif", "photo.gif", "photo.mpo", "photo.jfif", "no_suffix",
+    "no_end_marker.jpg", "phone_trailer_no_end_marker.jpg",
+)  # fmt: skip
+DAMAGED = ("damaged_zeros_to_end.jpg", "damaged.webp", "damaged_lzw.tif", "damaged_deflate.tif")
+
+
+def test_a_checkpoint_of_yolov5_over_photos_of_every_kind(cluster):
+    images = shared("data/cases")
+    weights = shared("weights/yolov5n-classic/yolov5n.pt")
+    outcome = cluster.infer(images, weights=str(weights), run_id="cases", imgsz=640)
+    assert outcome.code == 0
+    seen = {}
+    for item in outcome.predictions:
+        seen.setdefault(item["file_name"], []).append(item["category_id"])
+    # The person; what a lossy copy does to the umbrella beside it is between 0.2 and 0.35.
+    assert {name: 0 in seen.get(name, ()) for name in ALIKE} == dict.fromkeys(ALIKE, True)
+    assert sorted(seen["clean.jpg"]) == [0, 25]
+    failed = {item["path"]: item["reason"] for item in outcome.metrics["failures"] if item["status"] == "failed"}
+    assert set(DAMAGED) <= set(failed)
+    assert (outcome.results / "images/photo.heic.jpg").is_file()
+    rows = {row["path"]: row for row in outcome.images}
+    assert "no end-of-image marker" in rows["no_end_marker.jpg"]["warning"]
+    assert outcome.metrics["counts"]["missing"] == 0
