@@ -404,8 +404,9 @@ def test_states_follow_the_lines_of_the_manifest(tmp_path):
 @pytest.mark.parametrize("skip", [None, "empty", 'odd "reason" \\'])
 @pytest.mark.parametrize("path", ["a.jpg", 'q".jpg', "b\\", '\\"', "ü\n\udce9", '","skip":null}', ""])
 @pytest.mark.parametrize("content", [None, "0f" * 16])
-def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip, content):
-    line = replace(entry(3, path, skip=skip), mtime_ns=-5, content=content).to_json().encode() + b"\n"
+@pytest.mark.parametrize("image", [None, 'a".heic.jpg'])
+def test_the_fast_way_to_read_a_line_reads_what_json_reads(path, skip, content, image):
+    line = replace(entry(3, path, skip=skip), mtime_ns=-5, content=content, image=image).to_json().encode() + b"\n"
     assert plan._LINE.fullmatch(line)
     expected = (bytes.fromhex(entry(3, path).key), fingerprint(100, -5, content), skip is not None)
     assert plan.parse_line(line) == expected

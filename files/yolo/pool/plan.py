@@ -164,8 +164,8 @@ def classify(manifest: Path, done: Done) -> bytearray:
 
 _LINE = re.compile(
     rb'\{"index":\d+,"key":"([0-9a-f]{16})","path":%b,"label":%b,'
-    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b)),"content":(?:null|"([0-9a-f]{32})")\}\n'
-    % (JSON_STRING, JSON_STRING, JSON_STRING)
+    rb'"size":(\d+),"mtime_ns":(-?\d+),"skip":(?:null|(%b)),"content":(?:null|"([0-9a-f]{32})"),'
+    rb'"image":(?:null|%b)\}\n' % (JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING)
 )
 
 
