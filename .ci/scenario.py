@@ -20,7 +20,8 @@ LOGS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "condo
 ONLY_WHOLE = ("ec2", "ec2_cluster", "local_hosts", "bare")
 LAST_LINES = 40
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_STEP = re.compile(r"➜ (\w+): Executing")
+# The second way where the environment says CI.
+_STEP = re.compile(r"➜ (\w+): Executing|> (\w+)\] Executing")
 _PYTEST = re.compile(r"^\s*(?:FAILED|ERROR) (tests/end_to_end/(test_\w+\.py)::(\w+))")
 _ORIGIN = re.compile(r"Origin: \S*/molecule/(\w+)/(\w+\.yml)")
 _TROUBLE = re.compile(r"^(?:\[ERROR\]|fatal:|failed:)")
@@ -89,7 +90,7 @@ def main() -> int:
                 if steps:
                     steps[-1] = (steps[-1][0], time.monotonic() - last)
                 last = time.monotonic()
-                steps.append((match[1], 0.0))
+                steps.append((match[1] or match[2], 0.0))
     if steps:
         steps[-1] = (steps[-1][0], time.monotonic() - last)
     spent = ", ".join(f"{name} {seconds:.0f}" for name, seconds in steps)
