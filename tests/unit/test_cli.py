@@ -519,4 +519,6 @@ def test_what_a_wait_for_execute_hosts_found_is_said(run, htcondor):
     assert code == 0, error
     lines = [message["line"] for message in said if "line" in message]
     assert lines[0].startswith("waiting for the execute hosts")
-    assert lines[-1] == "2 execute hosts with 4 processors in the pool"
+    assert [message["notice"] for message in said if "notice" in message] == [
+        "2 execute hosts with 4 processors in the pool"
+    ]

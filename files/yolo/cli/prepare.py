@@ -88,8 +88,11 @@ def find_hosts(expected: Sequence[str]) -> hosts.Status:
     waited = False
     while True:
         found = hosts.poll(len(expected))
-        if waited or found.state != "done":
+        if found.state != "done":
             say(line=found.line)
+        elif waited:
+            # What a wait ended with stays.
+            say(notice=found.line)
         if found.state == "done" or time.monotonic() > end:
             break
         waited = True
