@@ -95,8 +95,10 @@ def test_weights_that_are_none_are_named(cluster, samples, tmp_path):
     outcome = cluster.infer(samples, run_id="broken-weights", weights=str(weights))
     assert outcome.code != 0
     assert "broken.pt" in outcome.output
-    assert "corrupt" in outcome.output
+    assert "the checkpoint is damaged" in outcome.output
     assert "Traceback" not in outcome.output
+    # Before anything is sent.
+    assert changes(outcome.output) == {"localhost": 0}
 
 
 def test_a_killed_playbook_is_continued(cluster, samples):
