@@ -111,9 +111,10 @@ def test_nothing_right_is_nothing(predictions):
     assert [nothing[name] for name in ("map50", "map", "precision", "recall")] == [0, 0, 0, 0]
 
 
-@pytest.fixture
-def folder(tmp_path):
-    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"])
+# The ids of the second ones in predictions.json are COCO's: 1 and 28.
+@pytest.fixture(params=[["cat 9", "dog 9"], ["person", "umbrella"]])
+def folder(tmp_path, request):
+    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"], names=request.param)
     for item in entries:
         put_record(run.get_pass("parallel"), item, detections=(Detection(1, 0.9, (64.0, 48.0, 128.0, 96.0)),))
     put_job(run.get_pass("parallel"), images=2)

@@ -45,8 +45,12 @@ def update(folder: Path, labels: Path | None) -> bool:
     files = Pass(folder)
     metrics = fsio.read_json(files.metrics_json)
     names = [category["name"] for category in metrics["categories"]]
+    # Of COCO's classes the predictions have COCO's ids.
+    index_of = {category["id"]: index for index, category in enumerate(metrics["categories"])}
     truth = read_labels(labels, table.read_sizes(files.metrics_csv), names)
-    predictions = json.loads(files.predictions.read_bytes())
+    predictions = [
+        {**item, "category_id": index_of[item["category_id"]]} for item in json.loads(files.predictions.read_bytes())
+    ]
     found = evaluate(truth, predictions, names, metrics["settings"]["max_det"]) | {"conf": metrics["settings"]["conf"]}
     if path.is_file() and fsio.read_json(path) == found:
         return False
