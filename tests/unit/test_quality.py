@@ -7,6 +7,7 @@ import pytest
 from make_run import make_run, pull, put_job, put_record
 from yolo.cli import publish
 from yolo.results import merge, summary
+from yolo.results.classes import COCO_CLASSES
 from yolo.results.quality import write
 from yolo.results.quality.evaluate import evaluate
 from yolo.results.quality.truth import Label, read_labels
@@ -111,8 +112,8 @@ def test_nothing_right_is_nothing(predictions):
     assert [nothing[name] for name in ("map50", "map", "precision", "recall")] == [0, 0, 0, 0]
 
 
-# The ids of the second ones in predictions.json are COCO's: 1 and 28.
-@pytest.fixture(params=[["cat 9", "dog 9"], ["person", "umbrella"]])
+# The second ones have COCO's ids in predictions.json.
+@pytest.fixture(params=[["cat", "dog"], list(COCO_CLASSES)], ids=["own", "coco"])
 def folder(tmp_path, request):
     run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"], names=request.param)
     for item in entries:

@@ -31,8 +31,8 @@ def evaluate(
 
     Args:
         labels: By image.
-        predictions: As in ``predictions.json``, with the class's index as ``category_id``; those in images without labels do
-            not count.
+        predictions: As in ``predictions.json``, with the class's index as ``category_id``; those in images that have
+            no labels do not count.
         names: The weights' classes by index.
         max_det: So many of an image count, the best first.
     """
