@@ -116,7 +116,8 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     image, inferred = to_8_bits(samples, kind, max_value)
     if image.ndim != 3 or image.shape[2] != 3:
         raise BadImage(f"unsupported {kind}: pixels of shape {'x'.join(map(str, image.shape))}; convert the file")
-    return Photo(np.ascontiguousarray(image), warning or inferred, (image.shape[1], image.shape[0]))
+    # Boxes are drawn on it: not the bytes of a decoder that allows no writing.
+    return Photo(np.require(image, requirements=("C", "W")), warning or inferred, (image.shape[1], image.shape[0]))
 
 
 def _decode_jpeg(data: bytes, scale: int) -> Photo:
