@@ -79,12 +79,15 @@ def test_hosts_keys_are_checked(cluster: Cluster):
     lines = [line.split() for line in kept.decode().splitlines()]
     # Another host's key under each address: as if someone had taken the addresses over.
     swapped = [[*line[:-1], other[-1]] for line, other in zip(lines, lines[1:] + lines[:1], strict=True)]
+    # Without the connections that are open.
+    anew = Cluster(cluster.inventory, cluster.results)
     try:
         known.write_text("".join(f"{' '.join(line)}\n" for line in swapped))
         with pytest.raises(AssertionError, match=r"(?i)mismatching host key|host key verification failed"):
-            Cluster(cluster.inventory, cluster.results).on("execute2", "true")
+            anew.on("execute2", "true")
     finally:
         known.write_bytes(kept)
+        anew.close()
     assert cluster.on("execute2", "uname", "-n")
 
 

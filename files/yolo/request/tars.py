@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 
 from ..share.errors import YoloError
+from .zips import parts_inside
 
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 """Suffixes (lower case) of tars that Python reads."""
@@ -47,8 +48,7 @@ def unpack_tar(file: Path, folder: Path, max_bytes: int) -> None:
                         f"at most {min(max_bytes, free)} bytes",
                         "unpack it elsewhere",
                     )
-                parts = [part for part in member.name.split("/") if part not in ("", ".")]
-                if member.name.startswith("/") or ".." in parts or not parts:
+                if not (parts := parts_inside(member.name)):
                     raise YoloError(
                         "unsafe tar: a name leads out of the folder", f"{file}: {member.name}", remedy=remedy
                     )

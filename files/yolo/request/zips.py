@@ -138,7 +138,8 @@ def _members(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]
     for info in archive.infolist():
         name = member_name(info)
         kind = stat.S_IFMT(info.external_attr >> 16)
-        if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
+        parts = parts_inside(name)
+        if parts is None or re.match(r"[A-Za-z]:", name):
             raise YoloError(
                 "unsafe zip: a name leads out of the folder",
                 f"{file}: {name}",
@@ -161,10 +162,15 @@ def _members(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]
                 "a zip without a password",
                 "unpack it by hand and give the folder",
             )
-        parts = [part for part in name.split("/") if part not in ("", ".")]
         if parts:
             members["/".join(parts)] = info
     return members
+
+
+def parts_inside(name: str) -> list[str] | None:
+    """Return the parts of an archive member's name; None if it leads out of the folder that it is unpacked to."""
+    parts = [part for part in name.split("/") if part not in ("", ".")]
+    return None if name.startswith("/") or ".." in parts else parts
 
 
 def member_name(info: zipfile.ZipInfo) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from ..share import fsio
 from ..share.errors import YoloError, one_line
 from ..share.words import plural
-from .quality.write import LOW_CONF
+from .quality.write import FIGURES, LOW_CONF
 from .quality.write import NAME as QUALITY
 
 FAILED = 5
@@ -83,8 +83,7 @@ def _summary(metrics: Mapping[str, Any], compared: Mapping[str, Any], nothing_do
 
 def _quality(scored: Mapping[str, Any]) -> Iterator[str]:
     if scored:
-        names = {"map50": "mAP50", "map": "mAP50-95", "precision": "precision", "recall": "recall"}
-        figures = ", ".join(f"{shown} {scored[key]}" for key, shown in names.items())
+        figures = ", ".join(f"{shown} {scored[key]}" for key, shown in FIGURES.items())
         yield f"Against {plural(scored['labels'], 'label')} in {plural(scored['images'], 'image')}: {figures}."
         if scored["conf"] > LOW_CONF:
             yield f"  detections below conf {scored['conf']:g} are left out, which lowers mAP: -e conf=0.001 keeps them"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...share.records import STAGES
-from ..quality.write import LOW_CONF, NAME
+from ..quality.write import FIGURES, LOW_CONF, NAME
 from . import plots
 from .comparison import Comparison, Prediction, view_comparison, view_prediction
 from .parts import Cell, Plot, Table, dollars, table
@@ -235,16 +235,16 @@ def view_quality(scored: Mapping[str, Any]) -> Quality | None:
     """Return the section about how good the detections are; None if there were no labels."""
     if not scored:
         return None
-    head = ("mAP50", "mAP50-95", "precision", "recall")
-    keys = ("map50", "map", "precision", "recall")
     return Quality(
         images=scored["images"],
         labels=scored["labels"],
-        figures=table("All classes", ("", *head), [("mean of the classes", *(scored[key] for key in keys))]),
+        figures=table(
+            "All classes", ("", *FIGURES.values()), [("mean of the classes", *(scored[key] for key in FIGURES))]
+        ),
         classes=table(
             "Each class that has labels",
-            ("class", "labels", *head),
-            [(row["name"], row["labels"], *(row[key] for key in keys)) for row in scored["classes"]],
+            ("class", "labels", *FIGURES.values()),
+            [(row["name"], row["labels"], *(row[key] for key in FIGURES)) for row in scored["classes"]],
             limit=SHOWN,
             rest_in=NAME,
         ),
