@@ -16,7 +16,7 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
 # What `make test` runs, in this order: each role's tests are in one of these, on hosts that they share.
-SUITE := cluster inference_run ec2_cluster ec2 bare local_hosts
+SUITE := cluster inference_run ec2_cluster bare ec2 local_hosts
 # A scenario for each role, on hosts of its own, beside those.
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from conftest import PLAIN, PROJECT, Cluster, Outcome, command, make_samples
 
 NAME = os.environ.get("CLUSTER_NAME", "")
 BUCKET = "photos-of-the-test"
+EXECUTE_HOSTS = ("execute1", "execute2", "execute3")
 # What the scenario made the hosts with.
 INPUTS = yaml.safe_load((PROJECT / "molecule/ec2_cluster/converge.yml").read_text())[0]["vars"]
 
@@ -157,22 +157,26 @@ def test_a_spot_instance_that_goes_loses_nothing(cluster: Cluster, ec2, many: Pa
     wait_until(lambda: "execute3" in pool(cluster), 60, "the host is back")
 
 
-def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbooks, ec2, many: Path, tmp_path: Path):
+def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbooks, ec2, many: Path):
     ids = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
-    # Work enough that it is not over before the hosts leave.
-    for copy in "abc":
-        shutil.copytree(many, tmp_path / copy)
-    run = cluster.start(tmp_path, run_id="shrink", chunk_size=8, save_images=False, imgsz=640)
-    on_both = 'regexp("execute[23]", RemoteHost)'
-    wait_until(
-        lambda: len(cluster.on("submit", "condor_q", "-all", "-const", on_both, "-af", "ProcId").splitlines()) == 2,
-        180,
-        "jobs on both hosts that leave",
-    )
-    with ThreadPoolExecutor(1) as beside:
+    run = cluster.start(many, run_id="shrink", chunk_size=16, save_images=False)
+    # Stopped in the middle of a chunk, each host has one when it is told to leave, and work is left when it has left.
+    stop = "until pkill -STOP -f '[-]m yolo detect'; do sleep 0.1; done"
+    with ThreadPoolExecutor(3) as beside:
+        list(beside.map(lambda host: cluster.on(host, "timeout", "180", "sh", "-c", stop), EXECUTE_HOSTS))
         scale = beside.submit(playbooks.run, "playbooks/scale.yml", execute_count=1)
+        asked = 'PartitionableSlot && State == "Drained"'
+        wait_until(
+            lambda: len(cluster.on("submit", "condor_status", "-const", asked, "-af", "Machine").splitlines()) == 2,
+            180,
+            "both hosts were told to leave",
+        )
+        assert pool(cluster) == set(EXECUTE_HOSTS), "they wait for their jobs"
+        for host in ("execute2", "execute3"):
+            cluster.on(host, "pkill", "-CONT", "-f", "[-]m yolo detect")
         wait_until(lambda: pool(cluster) == {"execute1"}, 300, "the hosts left")
-        assert run.poll() is None, "the run was over before the hosts left: the test shows nothing"
+        assert run.poll() is None
+        cluster.on("execute1", "pkill", "-CONT", "-f", "[-]m yolo detect")
         said = scale.result()
     assert "decommission: execute2, execute3" in said
     output, _ = run.communicate()
@@ -180,8 +184,8 @@ def test_scale_in_during_a_run_loses_nothing(cluster: Cluster, playbooks: Playbo
     assert run.returncode == 0
     images = Outcome(0, output, cluster.results / "shrink").images
     assert {image["status"] for image in images} == {"ok"}
-    assert len(images) == 3 * 160
-    assert hosts_that_worked(images) == {"execute1", "execute2", "execute3"}
+    assert len(images) == 160
+    assert hosts_that_worked(images) == set(EXECUTE_HOSTS)
     starts = cluster.on("submit", "condor_history", "-const", 'YoloRunId == "shrink"', "-af", "NumJobStarts")
     assert set(starts.splitlines()) == {"1"}
     left = {node: instance["InstanceId"] for node, instance in instances(ec2, NAME).items()}
