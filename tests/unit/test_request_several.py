@@ -1,12 +1,16 @@
 """Images named in other ways than as one folder, one image or a zip."""
 
+import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
-from yolo.request import images
+from yolo.request import images, tars
 from yolo.share.errors import YoloError
+
+zstd = tars.zstandard()
 
 JPEG = b"\xff\xd8\xff\xe0 not more than its beginning"
 
@@ -52,7 +56,7 @@ def test_a_list_is_relative_to_its_own_folder(photos):
         ("https://example.org/a.jpg", "a URL is not fetched.*bucket"),
         ("{here}/film.MP4", "a video is not an image.*ffmpeg"),
         ("{here}/scan.pdf", "a PDF is not an image.*pdftoppm"),
-        ("{here}/some.tar.zst", "a tar of this kind is not read.*unpack it by hand"),
+        ("{here}/some.tar.zst", "damaged tar"),
     ],
 )
 def test_what_cant_be_images_is_said_in_one_line_with_what_to_do(photos, text, said):
@@ -104,8 +108,27 @@ def test_an_unsafe_tar_leaves_nothing_behind(tmp_path, member, said):
     assert [path.name for path in (tmp_path / "cache").iterdir() if not path.name.startswith(".lock")] == []
 
 
-def test_a_damaged_tar_is_named(tmp_path):
-    whole = make_tar(tmp_path / "x.tar.gz", ("a.jpg", JPEG * 1000), mode="w:gz").read_bytes()
-    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+@pytest.mark.parametrize(("suffix", "compress"), [(".gz", gzip.compress), (".zst", zstd.compress)])
+def test_a_damaged_tar_is_named(tmp_path, suffix, compress):
+    whole = compress(make_tar(tmp_path / "x.tar", ("a.jpg", os.urandom(9000))).read_bytes())
+    cut = tmp_path / f"cut.tar{suffix}"
+    cut.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(YoloError, match="damaged tar"):
-        images.resolve(str(tmp_path / "cut.tar.gz"), tmp_path / "cache")
+        images.resolve(str(cut), tmp_path / "cache")
+
+
+@pytest.mark.parametrize("suffix", [".tar.zst", ".TZST"])
+def test_a_tar_of_zstandard_is_unpacked(tmp_path, suffix):
+    plain = make_tar(tmp_path / "x.tar", ("p/a.jpg", JPEG), ("b.jpg", JPEG)).read_bytes()
+    # In two frames, as several threads of `zstd` write it.
+    (tmp_path / f"x{suffix}").write_bytes(zstd.compress(plain[:700]) + zstd.compress(plain[700:]))
+    found = images.resolve(str(tmp_path / f"x{suffix}"), tmp_path / "cache")
+    assert [entry.path for entry in found.manifest.images] == ["b.jpg", "p/a.jpg"]
+    assert Path(found.root, "p/a.jpg").read_bytes() == JPEG
+
+
+def test_a_tar_of_zstandard_that_grows_too_much_is_refused(tmp_path):
+    plain = make_tar(tmp_path / "x.tar", ("a.jpg", bytes(10_000_000))).read_bytes()
+    (tmp_path / "x.tar.zst").write_bytes(zstd.compress(plain))
+    with pytest.raises(YoloError, match="unpacks to too much"):
+        images.resolve(str(tmp_path / "x.tar.zst"), tmp_path / "cache", max_bytes=1_000_000)

@@ -28,7 +28,7 @@ from .known_files import Index
 from .listing import Manifest
 from .sources import EXPECTED, refuse_others, several
 from .tars import SUFFIXES as TAR_SUFFIXES
-from .tars import UNREAD, unpack_tar
+from .tars import unpack_tar
 from .zips import MAX_ZIP_BYTES, unpack
 
 _HASH_LENGTH = 10
@@ -81,8 +81,6 @@ def resolve(
         source = Source(os.path.dirname(path), input_id, listing.build_single(path, known(input_id)))
     else:
         refuse_others(path)
-        if name.lower().endswith(UNREAD):
-            raise YoloError("a tar of this kind is not read", path, EXPECTED, "unpack it by hand and give the folder")
         packed = next((suffix for suffix in (".zip", *TAR_SUFFIXES) if name.lower().endswith(suffix)), "")
         unpacker = unpack_tar if packed in TAR_SUFFIXES else None
         folder, content_hash = unpack(Path(path), cache, max_bytes, unpacker)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import importlib
 import lzma
 import os
 import shutil
+import sys
 import tarfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from ..share.errors import YoloError
 from .zips import parts_inside
 
-SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-"""Suffixes (lower case) of tars that Python reads."""
+_ZSTANDARD = (".tar.zst", ".tzst")
 
-UNREAD = (".tar.zst", ".tzst")
-"""Suffixes of tars that it does not."""
+SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", *_ZSTANDARD)
+"""Suffixes (lower case) of tars."""
 
 _DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)
 
@@ -32,7 +36,7 @@ def unpack_tar(file: Path, folder: Path, max_bytes: int) -> None:
     total, free = 0, shutil.disk_usage(folder.parent).free
     folder.mkdir()
     try:
-        with tarfile.open(file, "r:*") as archive:
+        with _open(file) as archive:
             for member in archive:
                 if member.isdir():
                     continue
@@ -60,6 +64,31 @@ def unpack_tar(file: Path, folder: Path, max_bytes: int) -> None:
                     ) from None
     except _DAMAGED as error:
         raise YoloError(f"damaged tar ({error})", file, remedy=remedy) from None
+
+
+@contextmanager
+def _open(file: Path) -> Iterator[tarfile.TarFile]:
+    if not file.name.lower().endswith(_ZSTANDARD):
+        with tarfile.open(file, "r:*") as archive:
+            yield archive
+        return
+    zstd = zstandard()
+    try:
+        # Front to back: its decoder can't go back.
+        with zstd.open(file, "rb") as content, tarfile.open(fileobj=content, mode="r|") as archive:
+            yield archive
+    except zstd.ZstdError as error:
+        raise tarfile.ReadError(str(error)) from None
+
+
+def zstandard() -> ModuleType:
+    """Return Python's own module, which it has since 3.14, or the package that is the same for those before."""
+    try:
+        return importlib.import_module("compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd")
+    except ImportError:
+        raise YoloError(
+            "a library is missing", "backports.zstd, which reads .tar.zst", remedy="`make venv`, or unpack it by hand"
+        ) from None
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
