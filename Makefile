@@ -16,7 +16,9 @@ PLAY := $(BIN)/ansible-playbook $(BECOME)
 DEMO_IMAGES := $(HOME)/.cache/condor-yolo/demo-images
 DEMO_COUNT ?= 48
 # What `make test` runs, in this order: each role's tests are in one of these, on hosts that they share.
-SUITE := cluster inference_run ec2_cluster bare ec2 local_hosts
+SUITE := cluster inference_run bare local_hosts
+# What `make test-ec2` runs.
+SUITE_EC2 := ec2_cluster ec2
 # A scenario for each role, on hosts of its own, beside those.
 SCENARIOS := $(patsubst molecule/%/molecule.yml,%,$(wildcard molecule/*/molecule.yml))
 
@@ -110,11 +112,18 @@ check: $(VENV)/test ## In three minutes, without hosts: style and unit tests
 # Three at a time, as a scenario mostly waits. The checks run while the first one builds the base image, which the next one
 # waits for. What failed is said once more at the end, since the others run on meanwhile.
 FAILED := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/condor-yolo/tests/failed
+define run-beside
+@rm -rf "$(FAILED)"
+@$(MAKE) --no-print-directory --jobs=3 --output-sync=line $(1) || \
+  { printf '\n%s\n' "make $@: FAILED"; cat "$(FAILED)"/* 2> /dev/null; exit 1; }
+endef
 .PHONY: test
-test: $(VENV)/test ## All that CI runs: the checks, and the scenarios that cover every role
-	@rm -rf "$(FAILED)"
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=line check-beside $(SUITE:%=molecule-%) || \
-	  { printf '\n%s\n' "make test: FAILED"; cat "$(FAILED)"/* 2> /dev/null; exit 1; }
+test: $(VENV)/test ## At most 20 min: the checks, every role and the whole cluster on local hosts
+	$(call run-beside,check-beside $(SUITE:%=molecule-%))
+
+.PHONY: test-ec2
+test-ec2: $(VENV)/test ## What CI runs after that: the way over EC2, on local hosts behind an emulated API
+	$(call run-beside,$(SUITE_EC2:%=molecule-%))
 
 # What `check` does, one after the other.
 .PHONY: check-beside

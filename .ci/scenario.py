@@ -101,7 +101,7 @@ def main() -> int:
     said = ["", *summary(lines), "", f"{scenario}: FAILED after {took}", f"Log: {log}", "To repeat just that:"]
     said += [f"  {line}" for line in repeat(scenario, lines)]
     print(*said, sep="\n", flush=True)
-    # For the end of `make test`, where the other scenarios' lines come in between.
+    # For the end of make, where the other scenarios' lines come in between.
     (LOGS / "failed").mkdir(exist_ok=True)
     (LOGS / "failed" / scenario).write_text("\n".join([*said, ""]))
     return running.returncode

@@ -1,4 +1,4 @@
-"""Molecule's scenarios: every role has one of its own, and `make test` runs its tests on shared hosts."""
+"""Molecule's scenarios: every role has one of its own, and CI runs its tests on shared hosts."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ ROLES = sorted(path.name for path in (PROJECT / "roles").iterdir())
 
 
 def suite() -> list[str]:
-    """Scenarios that `make test` runs."""
-    (line,) = re.findall(r"^SUITE := (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
-    return line.split()
+    """Scenarios that `make test` and `make test-ec2` run, which CI runs."""
+    lines = re.findall(r"^SUITE(?:_EC2)? := (.*)$", (PROJECT / "Makefile").read_text(), re.MULTILINE)
+    assert len(lines) == 2
+    return " ".join(lines).split()
+
+
+def test_ci_runs_both():
+    assert (PROJECT / ".ci/run").read_text().endswith("\nmake test\nmake test-ec2\n")
 
 
 def imported(playbook: Path) -> set[Path]:
@@ -43,21 +48,21 @@ def end_to_end(playbook: Path) -> list[str]:
     return found
 
 
-def run_by_make_test() -> set[Path]:
+def run_by_ci() -> set[Path]:
     """Playbooks of the steps that test something."""
     steps = [MOLECULE / scenario / f"{step}.yml" for scenario in suite() for step in ("prepare", "verify")]
     return {playbook for step in steps if step.exists() for playbook in imported(step)}
 
 
 @pytest.mark.parametrize("role", ROLES)
-def test_each_roles_tests_are_in_make_test(role):
+def test_each_roles_tests_are_in_ci(role):
     verify = MOLECULE / role / "verify.yml"
-    run = run_by_make_test()
+    run = run_by_ci()
     tests = set(end_to_end(verify))
     assert verify in run or (tests and tests <= {test for playbook in run for test in end_to_end(playbook)})
 
 
-def test_every_end_to_end_test_is_in_make_test():
+def test_every_end_to_end_test_is_in_ci():
     run = {test for scenario in suite() for test in end_to_end(MOLECULE / scenario / "verify.yml")}
     assert run == {path.name for path in (PROJECT / "tests" / "end_to_end").glob("test_*.py")}
 
