@@ -30,7 +30,9 @@ def classic(classes: int = 2, cells: int = CELLS) -> np.ndarray:
 
 
 def end_to_end(boxes: int = 300) -> np.ndarray:
-    return np.full((1, boxes, 6), 0.5, np.float32)
+    answer = np.full((1, boxes, 6), 0.5, np.float32)
+    answer[..., 5] = 1
+    return answer
 
 
 def openvino_folder(tmp_path: Path, model: object, metadata: str | None = NAMES) -> Path:

@@ -370,6 +370,17 @@ def test_a_kept_selection_is_written_with_the_indices_of_the_classes_and_nothing
     assert said[-1]["result"]["changed"] is False
 
 
+def test_what_weights_that_suppress_boxes_themselves_cannot_obey_is_said(run, htcondor):
+    weights = Path(fsio.read_json(run.settings)["model_dir"])
+    info = fsio.read_json(weights / "model.json")
+    fsio.write_json(weights / "model.json", info | {"nms": {"conf": 0.6, "iou": 0.45, "max_det": 300}})
+    code, said, _ = yolo("prepare", "--run-dir", run.root, **htcondor.environment)
+    assert code == 0
+    notices = [line["notice"] for line in said if "notice" in line]
+    assert [notice.partition(": ")[2].split("=")[0] for notice in notices] == ["conf", "iou"]
+    assert "the weights suppress boxes themselves" in notices[0]
+
+
 def test_a_class_that_only_the_prepared_model_tells_is_refused(run, htcondor):
     request = fsio.read_json(run.request)
     request["settings"]["classes"] = ["zebra"]

@@ -115,6 +115,20 @@ def test_an_output_of_no_known_layout_is_refused(shape, nc):
         guess_layout(shape, (640, 640), nc)
 
 
+@pytest.mark.parametrize(("shape", "nc"), [((300, 84), 80), ((300, 5), 1)])
+def test_an_output_of_rtdetr_is_called_that(shape, nc):
+    with pytest.raises(YoloError, match="looks like RT-DETR's"):
+        guess_layout(shape, (640, 640), nc)
+
+
+def test_rtdetr_of_two_classes_is_not_taken_for_an_end_to_end_model(tmp_path):
+    # Boxes in parts of the image and two scores: as many columns as a box, a score and a class.
+    answer = np.full((1, 300, 6), 0.3, np.float32)
+    assert failure(openvino_folder(tmp_path, constant_model(answer))).startswith(
+        "the model's output looks like RT-DETR's"
+    )
+
+
 @pytest.mark.parametrize(
     ("size", "metadata", "asked", "expected", "dynamic"),
     [

@@ -69,7 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         cluster = prepare.start(asked, given["submit_file"], args.log_dir, mib)
         log = prepare.event_log(args.log_dir, run)
         answer = wait_for_job(asked, cluster, log, request["job"]["time_limit"])
-    settings = run_settings(request, answer, load_info(answer["model"]).names)
+    info = load_info(answer["model"])
+    settings = run_settings(request, answer, info.names)
+    wanted = request["settings"]
+    for limit in info.limits(conf=wanted["conf"], iou=wanted["iou"], max_det=wanted["max_det"]):
+        say(notice=f"the weights suppress boxes themselves, so a setting has no effect: {limit}")
     changed = settings != read_object(run.settings)
     if changed and not args.dry_run:
         fsio.write_json(run.settings, settings, indent=1)

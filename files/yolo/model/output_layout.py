@@ -30,7 +30,8 @@ def guess_layout(shape: tuple[int, ...], size: tuple[int, int], nc: int | None, 
     """
     rows, columns = shape
     cells = {sum((size[0] // s) * (size[1] // s) for s in strides) for strides in _STRIDES}
-    if rows in {_ANCHORS * n for n in cells} and columns >= 6 and nc in (None, columns - 5):
+    anchored = {_ANCHORS * n for n in cells}
+    if rows in anchored and columns >= 6 and nc in (None, columns - 5):
         return nms.CLASSIC
     # Also with a single class: a classic model would have had three rows per cell.
     if columns == 6 and rows not in cells:
@@ -41,12 +42,24 @@ def guess_layout(shape: tuple[int, ...], size: tuple[int, int], nc: int | None, 
         return nms.CLASSIC
     if nc is not None and rows == nc + 4 and columns > rows:
         return nms.ANCHOR_FREE
+    if nc is not None and columns == nc + 4 and rows not in cells | anchored:
+        raise _rtdetr(name)
     classes = f" with {nc} classes" if nc is not None else ""
     raise YoloError(
         f"the model's output{classes} has an unknown layout",
         f"{name}: (1, {rows}, {columns}) for an input of {size[0]}x{size[1]}",
         "(1, 4 + classes, boxes), (1, boxes, 5 + classes) or (1, boxes, 6)",
         "give detection weights exported by ultralytics or ultralytics/yolov5",
+    )
+
+
+def _rtdetr(name: str) -> YoloError:
+    # A row for each query: a box in parts of the image, then a score for each class.
+    return YoloError(
+        "the model's output looks like RT-DETR's",
+        name,
+        "a YOLO network",
+        "give detection weights of ultralytics/yolov5, or of a YOLO of ultralytics",
     )
 
 
@@ -59,8 +72,11 @@ def check_scores(raw: np.ndarray, layout: str, name: str) -> None:
         name: For messages.
 
     Raises:
-        YoloError: They are not between 0 and 1.
+        YoloError: They are not between 0 and 1, or no class stands where one should.
     """
+    if layout == nms.END_TO_END and (raw[:, 5] != np.round(raw[:, 5])).any():
+        # Of two classes it has as many columns, the last of which is a score.
+        raise _rtdetr(name)
     scores = {nms.END_TO_END: raw[:, 4], nms.ANCHOR_FREE: raw[4:], nms.CLASSIC: raw[:, 4:]}[layout]
     # An end-to-end model may find nothing at all in a grey image.
     low, high = scores.min(initial=0), scores.max(initial=0)

@@ -21,8 +21,8 @@ from ..share.layout import ID_LENGTH, Share
 from ..share.words import plural
 from . import images, parcel, weights
 from .checkpoint_check import check_checkpoint
-from .class_names import read_class_names
 from .code_id import PACKAGE, code_files, code_id
+from .export_metadata import check_export, read_class_names
 from .fetch import Progress
 from .inputs import INPUTS, MODES, S3
 from .prices import prices_of
@@ -72,6 +72,7 @@ def resolve(
     if found.kind == "pt":
         names = None if trusted else check_checkpoint(Path(found.path))
     else:
+        check_export(found.kind, Path(found.path), found.files)
         names = read_class_names(found.kind, Path(found.path), found.files)
     classes = values["classes"] if names is None else class_indices(values["classes"], names)
     known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
