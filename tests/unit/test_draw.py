@@ -1,11 +1,17 @@
 import cv2
 import numpy as np
 import pytest
+from make_fonts import use_fonts
 from yolo.share.layout import WRITTEN_SUFFIXES
-from yolo.vision.draw import EncodeError, ascii_name, colour, draw, encode, line_width, text_colour
+from yolo.vision.draw import EncodeError, colour, draw, encode, line_width, text_colour
 
 GREY = 90
 NAMES = ("person", "Fußgänger", "歩行者", "a name much longer than a small picture is wide")
+
+
+@pytest.fixture(autouse=True)
+def no_fonts(monkeypatch):
+    use_fonts(monkeypatch, ())
 
 
 def grey(height: int = 400, width: int = 600) -> np.ndarray:
@@ -141,22 +147,6 @@ def test_the_score_is_left_out_where_the_picture_is_too_narrow_for_it():
     columns = np.flatnonzero((image[33] != GREY).any(axis=-1))
     assert columns[-1] - columns[0] < 58
     assert len(columns) > 30
-
-
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("traffic light", "traffic light"),
-        ("café", "cafe"),
-        ("Fußgänger", "Fuganger"),
-        ("歩行者", ""),
-        (" a\tb\n", "ab"),
-        ("ﬁg", "fig"),
-        ("", ""),
-    ],
-)
-def test_names_are_shown_in_the_letters_that_the_font_has(name, shown):
-    assert ascii_name(name) == shown
 
 
 def test_a_name_without_such_letters_is_shown_as_its_number():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
@@ -12,8 +11,8 @@ import cv2
 import numpy as np
 
 from ..share.errors import YoloError
+from . import letters
 
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
 _MIN_FONT_SCALE = 0.35  # about 8 pixels high; less cannot be read
 _BLACK, _WHITE = (0, 0, 0), (255, 255, 255)
 _GOLDEN_RATIO = 0.618033988749895
@@ -62,7 +61,7 @@ def draw(
     corners = [tuple(box) for box in np.rint(boxes).astype(int).tolist()]
     labels: list[_Label] = []
     for box, score, index in zip(corners, scores, classes, strict=True):
-        name = ascii_name(names[index]) or f"class {index}"
+        name = letters.printable(names[index]) or f"class {index}"
         texts = (f"{name} {score:.2f}", name)
         labels.append(_place(image.shape, box, texts, line, labels))
     drawn = list(zip(corners, classes, labels, strict=True))[::-1]
@@ -73,16 +72,7 @@ def draw(
     for _, index, label in drawn:
         background = colour(int(index))
         cv2.rectangle(image, label[:2], label[2:4], background, cv2.FILLED)
-        cv2.putText(
-            image,
-            label.text,
-            label.origin,
-            _FONT,
-            _font_scale(line),
-            text_colour(background),
-            _font_weight(line),
-            cv2.LINE_AA,
-        )
+        letters.write(image, label.text, label.origin, _font_scale(line), _font_weight(line), text_colour(background))
     return image
 
 
@@ -104,13 +94,6 @@ def text_colour(background: tuple[int, int, int]) -> tuple[int, int, int]:
     """Return black or white, whichever reads better on a BGR background."""
     blue, green, red = background
     return _BLACK if 0.114 * blue + 0.587 * green + 0.299 * red > 140 else _WHITE
-
-
-@lru_cache(maxsize=1024)
-def ascii_name(name: str) -> str:
-    """Return ``name`` in the letters that OpenCV's font has; empty if none is left."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
-    return "".join(char for char in plain if char.isprintable()).strip()
 
 
 class _Label(NamedTuple):
@@ -151,7 +134,7 @@ def _place(
     height, width = shape[:2]
     pad = max(line, 2)
     for text in texts:
-        (text_width, text_height), below = cv2.getTextSize(text, _FONT, _font_scale(line), _font_weight(line))
+        (text_width, text_height), below = letters.size(text, _font_scale(line), _font_weight(line))
         if text_width + 2 * pad <= width:
             break
     high, wide = text_height + below + pad, text_width + 2 * pad
