@@ -73,11 +73,15 @@ def ctrl_c_later() -> Iterator[None]:
 
 def end_with_the_playbook() -> None:
     """Have this worker killed when Ansible's first process is: nobody would take its result, and it would stay."""
-    if multiprocessing.parent_process() is None:
+    first = multiprocessing.parent_process()
+    if first is None:
         return
     # Linux only; elsewhere it stays.
     with suppress(AttributeError, OSError):
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # It may have been killed before that.
+    if os.getppid() != first.pid:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 class MovingLine:

@@ -301,3 +301,36 @@ def test_ctrl_c_comes_after_what_is_shown():
     """A worker that ends within would take the lock of Ansible's queue with it."""
     # In a process of its own: what other tests loaded has handlers of signals too.
     subprocess.run([sys.executable, "-c", CTRL_C], env=os.environ | {"ACTION": str(ACTION)}, check=True)
+
+
+LATE_WORKER = """
+import importlib.util, multiprocessing, os, signal, sys, time
+spec = importlib.util.spec_from_file_location("yolo_action", sys.argv[1])
+action = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(action)
+
+def work(first):
+    while os.getppid() == first:
+        time.sleep(0.01)
+    action.end_with_the_playbook()
+    open(sys.argv[2], "w").close()
+
+worker = multiprocessing.get_context("fork").Process(target=work, args=(os.getpid(),))
+worker.start()
+print(worker.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_worker_whose_playbook_was_killed_before_it_could_ask_to_end_with_it_ends(tmp_path):
+    stayed = tmp_path / "stayed"
+    with subprocess.Popen(
+        [sys.executable, "-c", LATE_WORKER, ACTION, stayed], stdout=subprocess.PIPE, text=True
+    ) as first:
+        pid = int(first.stdout.readline())
+    deadline = time.monotonic() + 30
+    # One that ended may wait for whoever adopted it.
+    while (status := Path(f"/proc/{pid}/stat")).exists() and status.read_text().rpartition(")")[2].split()[0] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert not stayed.exists()
