@@ -308,7 +308,7 @@ def explain_idle(ad: Ad, slots: Sequence[Ad], ran: bool = False) -> Explanation:
     if len(drained) == len(whole):
         return Explanation(
             "all execute hosts are drained: they take no new jobs",
-            "condor_drain -cancel HOST on the manager for each that shall work again",
+            "condor_drain -cancel HOST on the central manager for each that shall work again",
         )
     # What a job that has just ended leaves is claimed for the next one for a while.
     dynamic = [slot for slot in slots if slot.get("DynamicSlot") is True]
