@@ -268,11 +268,11 @@ def test_all_that_is_wrong_is_said_together_and_nothing_is_written(tmp_path, pho
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
-        ({}, "images is not set; expected a folder, an image or a zip: -e images=PATH"),
+        ({}, "images is not set; expected a folder, an image, a zip or a tar; several with commas"),
         ({"images": "-E"}, "no such images: {here}/-E; expected"),
         ({"images": "/nowhere at all"}, "no such images: /nowhere at all"),
         ({"images": "empty"}, "no image to work on: {here}/empty holds 0 files"),
-        ({"images": "s3://bucket//x"}, "expected a folder, an image or a zip: -e images=PATH; or s3://BUCKET/PREFIX"),
+        ({"images": "s3://bucket//x"}, "a path in each line: -e images=PATH; or s3://BUCKET/PREFIX"),
         ({"images": "in", "classes": "99"}, "classes is '99'; expected an index from 0 to 6 or a name of the weights"),
         ({"images": "in", "classes": ["zebra"]}, "classes is 'zebra'; expected an index from 0 to 6"),
         ({"images": "in", "imgsz": "333"}, "imgsz is '333'; expected a multiple of 32"),

@@ -146,3 +146,10 @@ def test_a_run_with_labels_says_how_good_it_is(folder, tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["result"]["changed"] is True
     assert not (folder / write.NAME).exists()
     assert "How good" not in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize("damaged", ["{}", "[]", "{", '{"categories": [{"id": 1}]}'])
+def test_damaged_results_are_one_error(tmp_path, damaged):
+    (tmp_path / "metrics.json").write_text(damaged)
+    with pytest.raises(YoloError, match=r"the results are damaged: .*; remove them and run again"):
+        write.update(tmp_path, tmp_path)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..share.errors import YoloError, one_line
 from ..share.limits import AUTO, ENGINES, IMGSZ, MAX_DET, PRECISIONS, THREADS
+from . import sources
 
 MODES = {"parallel": ["parallel"], "single": ["single"], "compare": ["single", "parallel"]}
 """Values of the input ``mode``, and the passes of each in their order."""
@@ -131,7 +132,7 @@ class Input:
 
 
 INPUTS = {
-    "images": Input(_images, "", "a folder, an image or a zip: -e images=PATH; or " + _S3_EXPECTED),
+    "images": Input(_images, "", f"{sources.EXPECTED}: -e images=PATH; or {_S3_EXPECTED}"),
     "weights": Input(str, "demo", "a .pt or .onnx file, an OpenVINO folder, a released name such as yolov5s, or demo"),
     "weights_url": Input(str, "", "https://..., s3://... or a path: the folder of released weights, or one .pt"),
     "trust_weights": Input(boolean, "false", "true or false"),

@@ -46,15 +46,22 @@ def update(folder: Path, labels: Path | None) -> bool:
             remedy="use the project's .venv/bin/python",
         ) from None
     files = Pass(folder)
-    metrics = fsio.read_json(files.metrics_json)
-    names = [category["name"] for category in metrics["categories"]]
-    # Of COCO's classes the predictions have COCO's ids.
-    index_of = {category["id"]: index for index, category in enumerate(metrics["categories"])}
+    try:
+        metrics = fsio.read_json(files.metrics_json)
+        names = [category["name"] for category in metrics["categories"]]
+        # Of COCO's classes the predictions have COCO's ids.
+        index_of = {category["id"]: index for index, category in enumerate(metrics["categories"])}
+        max_det, conf = metrics["settings"]["max_det"], metrics["settings"]["conf"]
+        predictions = [
+            {**item, "category_id": index_of[item["category_id"]]}
+            for item in json.loads(files.predictions.read_bytes())
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise YoloError(
+            "the results are damaged", f"{folder}: {type(error).__name__}: {error}", remedy="remove them and run again"
+        ) from None
     truth = read_labels(labels, table.read_sizes(files.metrics_csv), names)
-    predictions = [
-        {**item, "category_id": index_of[item["category_id"]]} for item in json.loads(files.predictions.read_bytes())
-    ]
-    found = evaluate(truth, predictions, names, metrics["settings"]["max_det"]) | {"conf": metrics["settings"]["conf"]}
+    found = evaluate(truth, predictions, names, max_det) | {"conf": conf}
     if path.is_file() and fsio.read_json(path) == found:
         return False
     fsio.write_json(path, found, indent=1)
