@@ -24,9 +24,9 @@ from typing import Any
 from yolo.pool import submit
 from yolo.pool.plan import plan_submission
 from yolo.share import fsio, manifest
+from yolo.share.attempt import Attempt
 from yolo.share.errors import YoloError
-from yolo.share.journal import Journal
-from yolo.share.layout import Run, image_key, submission_name
+from yolo.share.layout import Run, image_key, label_path, submission_name
 from yolo.share.records import Detection, Entry, JobReport, Record, settings_digest
 
 PASS = "parallel"
@@ -72,10 +72,12 @@ def write_records(run: Run, submission: str, chunks: int) -> None:
     def write(number: int) -> None:
         chunk = f"c{number:05d}"
         entries = [Entry.from_json(line) for line in run_pass.chunk(submission, chunk).read_bytes().splitlines()]
-        with Journal(run_pass, submission, chunk) as journal:
+        with Attempt(run_pass, submission, chunk) as attempt:
             for entry in entries:
                 file = {"key": entry.key, "path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns}
-                journal.add(replace(blank, **file, job=f"{submission}-{chunk}"))
+                (place,) = attempt.store([(label_path(entry.label), b"0 0.5 0.5 0.1 0.1 0.5\n")], 1)
+                stored = {"container": attempt.container, "label_at": place, "written": 1}
+                attempt.add(replace(blank, **file, **stored, job=f"{submission}-{chunk}"))
         report = JobReport(submission, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
         fsio.write_text(run_pass.job(submission, chunk), report.to_json())
 

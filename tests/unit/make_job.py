@@ -10,6 +10,7 @@ import numpy as np
 from make_model import colour_model, prepared
 from make_run import SETTINGS
 from yolo.detector.job import run_chunk
+from yolo.results.contents import stored_files
 from yolo.share import fsio
 from yolo.share.journal import read_records
 from yolo.share.layout import Pass, Run, Share, image_key
@@ -83,6 +84,20 @@ class Job:
         assert record is not None, f"no record of {path}"
         return record
 
+    def results(self) -> dict[str, bytes]:
+        """Return the files of the results by path, as the records name them."""
+        found = {}
+        for item, record in zip(self.entries, read_records(self.run_pass, (e.key for e in self.entries)), strict=True):
+            if record is not None and record.error is None:
+                for stored in stored_files(item, record):
+                    with self.run_pass.container(stored.container).open("rb") as container:
+                        found[stored.path] = b"".join(stored.read(container))
+        return found
+
+    def annotated(self, path: str) -> np.ndarray:
+        """Return an annotated image, BGR."""
+        return cv2.imdecode(np.frombuffer(self.results()[f"images/{path}"], np.uint8), cv2.IMREAD_COLOR)
+
     @property
     def report(self) -> JobReport:
         return JobReport.from_json(self.run_pass.job(self.submission, self.chunk).read_bytes())
@@ -93,7 +108,7 @@ class Job:
 
     def state(self) -> dict[str, tuple[int, int]]:
         """Inode and time of change of every record and result: a rename changes the inode."""
-        folders = (self.run_pass.records_dir, self.run_pass.images_dir, self.run_pass.labels_dir)
+        folders = (self.run_pass.records_dir, self.run_pass.containers_dir)
         files = [p for folder in folders for p in folder.rglob("*") if p.is_file()]
         return {str(p.relative_to(self.run_pass.root)): (p.stat().st_ino, p.stat().st_mtime_ns) for p in files}
 

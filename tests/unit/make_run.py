@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from yolo.results import compare, merge
 from yolo.share import fsio, manifest
-from yolo.share.layout import Pass, Run, Share, image_key
+from yolo.share.layout import Pass, Run, Share, container_name, image_key
 from yolo.share.records import STAGES, Detection, Entry, JobReport, Progress, Record, settings_digest
 
 SETTINGS: dict[str, Any] = {
@@ -63,11 +64,26 @@ def put_record(run_pass: Pass, item: Entry, **changes: Any) -> Record:
         "job": "s001-c00000",
     }
     record = Record(**{**values, **changes})
+    if record.error is None:
+        record = put_files(run_pass, item, record)
     path = run_pass.records(*record.job.split("-"), 1)
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="ascii") as journal:
         journal.write(record.to_json() + "\n")
     return record
+
+
+def put_files(run_pass: Pass, item: Entry, record: Record) -> Record:
+    """Put an image's files into the container of its job; return the record that names them."""
+    name = container_name(*record.job.split("-"), 1)
+    path = run_pass.container(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    contents = [b"annotated " + item.path.encode("utf-8", "surrogateescape"), b"label"]
+    with open(path, "ab") as container:
+        at = container.tell()
+        container.writelines(contents)
+    image_at, label_at = (at, len(contents[0])), (at + len(contents[0]), len(contents[1]))
+    return replace(record, container=name, image_at=image_at, label_at=label_at, written=1_790_000_000)
 
 
 def put_job(run_pass: Pass, submission: str = "s001", chunk: str = "c00000", **changes: Any) -> JobReport:

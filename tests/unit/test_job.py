@@ -4,6 +4,7 @@ import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 import zlib
 from collections.abc import Callable
@@ -23,9 +24,9 @@ from yolo.detector import job as job_module
 from yolo.detector.steps import Output
 from yolo.model import engine_openvino
 from yolo.model.info import EmbeddedNms, load_info
-from yolo.share import contents, fsio
+from yolo.share import attempt, contents, fsio
 from yolo.share.errors import YoloError
-from yolo.share.journal import Journal, read_records
+from yolo.share.journal import read_records
 from yolo.share.layout import image_key
 from yolo.share.records import Entry, Record, settings_digest
 from yolo.vision import draw, nms
@@ -60,18 +61,15 @@ def test_a_job_leaves_a_record_a_label_file_and_a_picture_for_each_image(tmp_pat
     assert (record.job, record.host) == ("s001-c00000", os.uname().nodename)
     assert list(record.times) == ["read_ms", "infer_ms", "draw_ms", "write_ms"]
     assert all(value > 0 for value in record.times.values())
-    assert (
-        job.run_pass.label("a.png.txt").read_text()
-        == "0 0.375 0.333333 0.25 0.333333 0.75\n2 0.75 0.666667 0.25 0.5 0.75\n"
-    )
-    annotated = cv2.imread(str(job.run_pass.image("a.png")))
+    assert job.results()["labels/a.png.txt"] == b"0 0.375 0.333333 0.25 0.333333 0.75\n2 0.75 0.666667 0.25 0.5 0.75\n"
+    annotated = job.annotated("a.png")
     expected = draw.draw(
         PHOTO.copy(), np.float32([box for _, box in PHOTO_FOUND]), np.float32([SCORE] * 2), np.array([0, 2]), COLOURS
     )
     np.testing.assert_array_equal(annotated, expected)
     other = job.record("street 1/Fußgänger.PNG")
     assert (found(other), other.width, other.height) == ([(1, [10, 30, 60, 90])], 160, 320)
-    assert cv2.imread(str(job.run_pass.image("street 1/Fußgänger.PNG"))).shape == (320, 160, 3)
+    assert job.annotated("street 1/Fußgänger.PNG").shape == (320, 160, 3)
     assert capsys.readouterr().out.startswith("s001-c00000: 2 images, 0 failed, ")
 
 
@@ -80,8 +78,8 @@ def test_nothing_found_is_a_result_too(tmp_path):
     assert job.work() == 0
     assert job.record("a.png").detections == ()
     assert job.record("a.png").error is None
-    assert job.run_pass.label("a.png.txt").read_text() == ""
-    np.testing.assert_array_equal(cv2.imread(str(job.run_pass.image("a.png"))), picture(50, 50))
+    assert job.results()["labels/a.png.txt"] == b""
+    np.testing.assert_array_equal(job.annotated("a.png"), picture(50, 50))
 
 
 def test_a_job_reports_itself_and_its_progress(tmp_path):
@@ -106,7 +104,7 @@ def test_a_job_reports_itself_and_its_progress(tmp_path):
 def test_pictures_are_not_drawn_where_nobody_wants_them(tmp_path):
     job = Job(tmp_path, {"a.png": png(PHOTO)}, save_images=False)
     assert job.work() == 0
-    assert not job.run_pass.images_dir.exists()
+    assert list(job.results()) == ["labels/a.png.txt"]
     assert found(job.record("a.png")) == PHOTO_FOUND
     assert list(job.record("a.png").times) == ["read_ms", "infer_ms", "write_ms"]
 
@@ -136,8 +134,7 @@ def test_an_image_that_cannot_be_used_is_named_and_the_others_are_done(tmp_path,
         record = job.record(name)
         assert record.error.startswith(reason)
         assert (record.detections, record.width) == ((), 0)
-        assert not job.run_pass.image(name).exists()
-        assert not job.run_pass.label(f"{name}.txt").exists()
+        assert record.container == ""
     assert found(job.record("a.png")) == found(job.record("z.png")) == PHOTO_FOUND
     assert (job.report.images, job.report.failed) == (7, 5)
 
@@ -153,8 +150,8 @@ def test_an_odd_image_is_done_with_a_warning_and_its_annotated_image_stands_unde
     assert found(record) == PHOTO_FOUND
     assert record.warning.startswith("the JPEG has no end-of-image marker")
     assert job.record("b.png").warning is None
-    assert cv2.imread(str(job.run_pass.image("key.jpg"))).shape == PHOTO.shape
-    assert not job.run_pass.image("key").exists()
+    assert job.annotated("key.jpg").shape == PHOTO.shape
+    assert sorted(job.results()) == ["images/b.png", "images/key.jpg", "labels/b.png.txt", "labels/key.txt"]
 
 
 def test_boxes_of_a_picture_that_was_scaled_down_are_in_pixels_of_the_original(tmp_path, monkeypatch):
@@ -234,7 +231,7 @@ def test_a_second_attempt_does_nothing_again(tmp_path):
     before = job.state()
     assert job.work() == 0
     assert job.state() == before
-    assert len(before) == 5
+    assert len(before) == 2
     assert (job.progress.done, job.report.images) == (2, 2)
 
 
@@ -281,7 +278,7 @@ def test_what_has_no_good_record_is_done_again_and_nothing_else(tmp_path, spoil)
     spoil(job)
     assert job.work() == 0
     after = job.state()
-    expected = {"records/s001-c00000-2.jsonl", "images/a.png", "labels/a.png.txt"}
+    expected = {"records/s001-c00000-2.jsonl", "containers/s001-c00000-2.tar"}
     assert {name for name in after if after[name] != before.get(name)} == expected
     record, entry = job.record("a.png"), job.entries[1]
     assert (record.error, record.size, record.mtime_ns) == (None, entry.size, entry.mtime_ns)
@@ -296,64 +293,84 @@ def test_a_good_image_that_became_bad_leaves_no_old_results(tmp_path):
     job.write_chunk()
     assert job.work() == 0
     assert job.record("a.png").error == "not an image: text"
-    assert not job.run_pass.image("a.png").exists()
-    assert not job.run_pass.label("a.png.txt").exists()
+    assert job.results() == {}
 
 
-def test_results_appear_whole_and_the_record_last(tmp_path, monkeypatch):
-    job = Job(tmp_path, {"b/a.png": png(PHOTO)})
-    renames = []
-    replace_file = os.replace
+def test_a_record_is_written_once_the_disk_has_what_it_names(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"b/{i}.png": png(PHOTO) for i in range(3)})
+    monkeypatch.setattr(attempt, "FLUSH_SECONDS", 0.0)
+    container, journal = job.run_pass.container("s001-c00000-1.tar"), job.run_pass.records("s001", "c00000", 1)
+    flushed = []
+    fsync = os.fsync
 
-    def poll(temp, path):
-        # The temporary file is whole, beside its place and not yet there.
-        renames.append((str(Path(path).relative_to(job.run_pass.root)), Path(temp).parent == Path(path).parent))
-        assert Path(temp).name.startswith(".tmp-")
-        assert Path(temp).stat().st_size > 0
-        replace_file(temp, path)
+    def poll(file):
+        fsync(file)
+        flushed.append((os.path.basename(os.readlink(f"/proc/self/fd/{file}")), container.stat().st_size))
+        ends = [max(sum(r.image_at), sum(r.label_at)) for r in map(Record.from_json, journal.read_bytes().splitlines())]
+        durable = max((size for name, size in flushed if name == container.name), default=0)
+        assert all(end <= durable for end in ends)
 
-    recorded = []
-    add = Journal.add
-
-    def look_back(journal, record):
-        recorded.append({name for name, _ in renames if not name.startswith("progress/")})
-        add(journal, record)
-
-    monkeypatch.setattr(os, "replace", poll)
-    monkeypatch.setattr(Journal, "add", look_back)
+    monkeypatch.setattr(os, "fsync", poll)
     assert job.work() == 0
-    done = [name for name, beside in renames if beside and not name.startswith("progress/")]
-    assert done == ["images/b/a.png", "labels/b/a.png.txt", "jobs/s001-c00000.json"]
-    assert recorded == [set(done[:2])]
+    assert [name for name, _ in flushed] == [container.name, journal.name] * 3
     assert list(job.run_pass.root.rglob(".tmp-*")) == []
+    # Any tar reads it.
+    with tarfile.open(container) as tar:
+        expected = [(f"labels/b/{i}.png.txt", f"images/b/{i}.png") for i in range(3)]
+        assert tar.getnames() == [name for both in expected for name in both]
+        assert sorted(job.results()) == sorted(tar.getnames())
 
 
 def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch):
     job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
-    replace_file = os.replace
+    monkeypatch.setattr(attempt, "FLUSH_SECONDS", 0.0)
+    write = os.write
 
-    def full(temp, path):
-        if Path(path) == job.run_pass.image("2.png"):
+    def full(file, data):
+        if b"labels/2.png.txt" in bytes(data):
+            # Half of it is there.
+            write(file, data[: len(data) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
-        replace_file(temp, path)
+        return write(file, data)
 
-    monkeypatch.setattr(os, "replace", full)
+    monkeypatch.setattr(os, "write", full)
     with pytest.raises(
         YoloError, match=r"cannot read or write results: No space left on device: .*; free space on the"
     ):
         job.work()
-    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert sorted(job.results()) == ["images/0.png", "images/1.png", "labels/0.png.txt", "labels/1.png.txt"]
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
     assert not job.run_pass.job("s001", "c00000").exists()
     before = job.state()
-    monkeypatch.setattr(os, "replace", replace_file)
+    monkeypatch.setattr(os, "write", write)
     assert job.work() == 0
     assert job.report.images == 5
     assert before.items() <= job.state().items()
+    assert len(job.results()) == 10
+    assert (job.annotated("2.png") == job.annotated("0.png")).all()
+
+
+def test_what_the_share_lost_after_it_took_it_is_named_by_no_record(tmp_path, monkeypatch):
+    job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
+    monkeypatch.setattr(attempt, "FLUSH_SECONDS", 0.0)
+    fsync, told = os.fsync, []
+
+    def lost(file):
+        # As NFS does: once.
+        if not told and os.readlink(f"/proc/self/fd/{file}").endswith(".tar"):
+            told.append(file)
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", lost)
+    with pytest.raises(YoloError, match="Input/output error"):
+        job.work()
+    assert job.results() == {}
 
 
 def test_a_share_that_fills_up_in_the_journal_stops_the_job_and_keeps_what_is_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempt, "FLUSH_SECONDS", 0.0)
     job = Job(tmp_path, {f"{i}.png": png(PHOTO) for i in range(5)})
     write = os.write
 
@@ -389,16 +406,15 @@ def test_a_share_that_is_gone_stops_the_job(tmp_path, monkeypatch):
         job.work()
 
 
-def test_a_name_that_grows_too_long_fails_its_image_only(tmp_path):
+def test_a_name_that_grows_too_long_for_a_file_is_no_problem_in_a_container(tmp_path):
     name = "n" * 251 + ".png"
     job = Job(tmp_path, {name: png(PHOTO), "b.png": png(PHOTO)})
     assert len(job.entries[0].label) == 259
     assert job.work() == 0
-    assert job.record(name).error == "its results cannot be written: File name too long"
-    assert job.record(name).detections == ()
-    assert not job.run_pass.image(name).exists()
-    assert found(job.record("b.png")) == PHOTO_FOUND
-    assert job.report.failed == 1
+    assert found(job.record(name)) == PHOTO_FOUND
+    assert job.results()[f"labels/{name}.txt"] == job.results()["labels/b.png.txt"]
+    with tarfile.open(job.run_pass.container("s001-c00000-1.tar")) as tar:
+        assert f"labels/{name}.txt" in tar.getnames()
 
 
 def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(tmp_path, monkeypatch, capfd):
@@ -414,7 +430,7 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
     monkeypatch.setattr(pipeline, "find", stopped)
     assert job.work() == 143
     assert signal.getsignal(signal.SIGTERM) == before
-    assert sorted(p.name for p in job.run_pass.images_dir.iterdir()) == ["0.png", "1.png"]
+    assert sorted(job.results()) == ["images/0.png", "images/1.png", "labels/0.png.txt", "labels/1.png.txt"]
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert (job.progress.done, job.progress.total) == (2, 4)
     assert "stopped by SIGTERM after 2 of 4 images" in capfd.readouterr().err

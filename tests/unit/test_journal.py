@@ -3,8 +3,9 @@ import time
 
 import pytest
 from make_run import entry, make_run, put_record
-from yolo.share import journal
-from yolo.share.journal import Journal, journals, read_records
+from yolo.share import attempt as attempts
+from yolo.share.attempt import Attempt
+from yolo.share.journal import journals, read_records
 from yolo.share.layout import Pass
 from yolo.share.records import Record
 
@@ -20,7 +21,8 @@ def keys(*indices: int) -> list[str]:
 
 def test_what_is_added_is_read_back(tmp_path):
     run_pass = Pass(tmp_path)
-    with Journal(run_pass, "s001", "c00000") as attempt:
+    with Attempt(run_pass, "s001", "c00000") as attempt:
+        attempt.flush_seconds = 0.0
         attempt.add(record(0))
         attempt.add(record(1, path="\udce9\n\u2028.jpg"))
         # While the job is at work, too.
@@ -28,20 +30,20 @@ def test_what_is_added_is_read_back(tmp_path):
 
 
 def test_an_attempt_that_does_nothing_leaves_nothing(tmp_path):
-    with Journal(Pass(tmp_path), "s001", "c00000"):
+    with Attempt(Pass(tmp_path), "s001", "c00000"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_each_attempt_has_a_journal_of_its_own_also_at_the_same_time(tmp_path):
     run_pass = Pass(tmp_path)
-    lost, second = Journal(run_pass, "s001", "c00000"), Journal(run_pass, "s001", "c00000")
+    lost, second = Attempt(run_pass, "s001", "c00000"), Attempt(run_pass, "s001", "c00000")
     with lost, second:
         second.add(record(0, error="second"))
         lost.add(record(0, error="lost"))
     assert [path.name for path in journals(run_pass)] == ["s001-c00000-1.jsonl", "s001-c00000-2.jsonl"]
-    assert Journal(run_pass, "s001", "c00000").earlier == journals(run_pass)
-    assert Journal(run_pass, "s001", "c00001").earlier == []
+    assert Attempt(run_pass, "s001", "c00000").earlier == journals(run_pass)
+    assert Attempt(run_pass, "s001", "c00001").earlier == []
 
 
 @pytest.mark.parametrize(
@@ -56,7 +58,7 @@ def test_each_attempt_has_a_journal_of_its_own_also_at_the_same_time(tmp_path):
 def test_the_newest_record_counts(tmp_path, names):
     run_pass = Pass(tmp_path)
     for error, name in zip(("old", "new"), names, strict=True):
-        with Journal(run_pass, *name.split("-")) as attempt:
+        with Attempt(run_pass, *name.split("-")) as attempt:
             attempt.add(record(0, error=error))
     assert [found.error for found in read_records(run_pass, keys(0))] == ["new"]
 
@@ -64,7 +66,7 @@ def test_the_newest_record_counts(tmp_path, names):
 def test_the_eleventh_attempt_is_newer_than_the_second(tmp_path):
     run_pass = Pass(tmp_path)
     for number in range(11):
-        with Journal(run_pass, "s001", "c00000") as attempt:
+        with Attempt(run_pass, "s001", "c00000") as attempt:
             attempt.add(record(0, error=str(number)))
     assert [found.error for found in read_records(run_pass, keys(0))] == ["10"]
 
@@ -81,7 +83,7 @@ def test_many_records_come_in_the_order_they_are_asked_for(tmp_path):
 @pytest.mark.parametrize("end", [1, 30, 150, -2])
 def test_a_line_that_is_cut_short_is_no_record(tmp_path, end):
     run_pass = Pass(tmp_path)
-    with Journal(run_pass, "s001", "c00000") as attempt:
+    with Attempt(run_pass, "s001", "c00000") as attempt:
         attempt.add(record(0))
         attempt.add(record(1))
     (path,) = journals(run_pass)
@@ -92,7 +94,7 @@ def test_a_line_that_is_cut_short_is_no_record(tmp_path, end):
 
 def test_a_block_of_zeros_is_no_record_and_spoils_no_other(tmp_path):
     run_pass = Pass(tmp_path)
-    with Journal(run_pass, "s001", "c00000") as attempt:
+    with Attempt(run_pass, "s001", "c00000") as attempt:
         for index in range(3):
             attempt.add(record(index))
     (path,) = journals(run_pass)
@@ -107,8 +109,8 @@ def test_the_share_has_the_records_of_a_second_ago(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda file: flushed.append(os.fstat(file).st_size))
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with Journal(Pass(tmp_path), "s001", "c00000") as attempt:
-        for step in (0.0, 0.5, journal.FLUSH_SECONDS, 0.1):
+    with Attempt(Pass(tmp_path), "s001", "c00000") as attempt:
+        for step in (0.0, 0.5, attempts.FLUSH_SECONDS, 0.1):
             clock[0] += step
             attempt.add(record(0))
         line = len(record(0).to_json()) + 1

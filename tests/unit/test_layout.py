@@ -2,7 +2,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from yolo.share.layout import Share, chunk_name, image_key, submission_name
+from yolo.share.layout import Share, chunk_name, container_name, image_key, submission_name
 
 
 def test_the_key_of_a_name_that_is_not_utf8_follows_its_bytes():
@@ -36,6 +36,6 @@ def test_the_places_that_other_parts_rely_on():
     assert str(run_pass.job("s001", "c00002")) == f"{root}/jobs/s001-c00002.json"
     assert str(run_pass.stderr("s001", "c00002")) == f"{root}/logs/s001-c00002.err"
     assert str(run_pass.records("s001", "c00002", 1)) == f"{root}/records/s001-c00002-1.jsonl"
-    assert str(run_pass.image("a/b.jpg")) == f"{root}/images/a/b.jpg"
+    assert str(run_pass.container(container_name("s001", "c00002", 1))) == f"{root}/containers/s001-c00002-1.tar"
     assert str(share.weights("w").model) == "/srv/share/weights/w/model"
     assert str(share.code("c")) == "/srv/share/code/c"

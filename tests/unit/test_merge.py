@@ -3,10 +3,11 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
-from make_run import SETTINGS, entry, make_run, put_job, put_record, restamp
+from make_run import SETTINGS, make_run, put_job, put_record, restamp
 from yolo.pool import plan
 from yolo.results import classes, merge, table
-from yolo.share import fsio, manifest, outputs
+from yolo.share import fsio, manifest
+from yolo.share.containers import list_containers, read_contents
 from yolo.share.errors import YoloError
 from yolo.share.records import Detection, settings_digest
 
@@ -429,96 +430,75 @@ def test_no_cell_of_the_table_is_a_formula(tmp_path, name):
     assert metrics["failures"][0]["path"] == name
 
 
-def put_outputs(run_pass, items, image=True):
-    for item in items:
-        fsio.write_text(run_pass.label(item.label), "")
-        if image:
-            fsio.write_text(run_pass.image(item.path), "")
+def listed(run_pass):
+    """The files of the results, and the containers that are there."""
+    contents = [stored.path for stored in read_contents(run_pass.contents)]
+    return contents, sorted(list_containers(run_pass))
 
 
-def make_done_run(tmp_path):
-    """A run of one image, planned and done, with its image and its label."""
-    run, entries = make_run(tmp_path, ["a.jpg"])
+def test_the_list_of_contents_names_the_files_of_what_counts(tmp_path):
+    run, entries = make_run(tmp_path, ["a/a.jpg", "b/b.jpg", "c.jpg"])
     run_pass = run.get_pass("parallel")
-    plan.plan_submission(run, "parallel", 1)
-    put_record(run_pass, entries[0])
-    put_outputs(run_pass, entries)
-    return run, entries, run_pass
-
-
-def files(folder):
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    for item in entries:
+        put_record(run_pass, item, error="truncated" if item.path == "c.jpg" else None)
+    merge.merge(run, "parallel")
+    assert listed(run_pass) == (
+        ["images/a/a.jpg", "labels/a/a.jpg.txt", "images/b/b.jpg", "labels/b/b.jpg.txt"],
+        ["s001-c00000-1.tar"],
+    )
+    for stored in read_contents(run_pass.contents):
+        with run_pass.container(stored.container).open("rb") as container:
+            content = b"".join(stored.read(container))
+        assert content in (b"label", b"annotated " + stored.path.removeprefix("images/").encode())
 
 
 def test_the_results_of_other_images_do_not_stay(tmp_path):
-    run, entries = make_run(tmp_path, ["a/a.jpg", "b/b.jpg", "c.jpg"])
+    run, entries = make_run(tmp_path, ["a/a.jpg", "b/b.jpg"])
     run_pass = run.get_pass("parallel")
-    plan.plan_submission(run, "parallel", 1)
-    for item in entries:
-        put_record(run_pass, item, error="truncated" if item.path == "c.jpg" else None)
-    put_outputs(run_pass, entries[:2])
+    for number, item in enumerate(entries):
+        put_record(run_pass, item, job=f"s001-c{number:05d}")
     merge.merge(run, "parallel")
-    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (
-        ["a/a.jpg", "b/b.jpg"],
-        ["a/a.jpg.txt", "b/b.jpg.txt"],
-    )
+    assert len(listed(run_pass)[1]) == 2
     # The same name again, with fewer images: there is nothing to plan.
     manifest.write(tuple(entries[:1]), run.manifest)
     assert plan.plan_submission(restamp(run), "parallel", 1).submission is None
     merge.merge(run, "parallel")
-    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
-    assert not (run_pass.images_dir / "b").exists()
+    assert listed(run_pass) == (["images/a/a.jpg", "labels/a/a.jpg.txt"], ["s001-c00000-1.tar"])
+    # And with both: what is gone is done again.
+    manifest.write(tuple(entries), run.manifest)
+    assert plan.plan_submission(restamp(run), "parallel", 1).images == 1
+
+
+def test_a_container_that_is_gone_takes_its_results_with_it(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
+    put_record(run_pass, entries[1], job="s001-c00001")
+    run_pass.container("s001-c00000-1.tar").unlink()
+    assert merge.merge(run, "parallel").metrics["missing"] == ["a.jpg"]
+    planned = plan.plan_submission(run, "parallel", 1)
+    assert (planned.images, planned.done_before) == (1, 1)
 
 
 def test_images_that_are_not_wanted_any_more_do_not_stay(tmp_path):
-    run, entries, run_pass = make_done_run(tmp_path)
-    merge.merge(run, "parallel")
-    settings = {**fsio.read_json(run.settings), "save_images": False}
-    fsio.write_json(run.settings, settings)
-    plan.plan_submission(run, "parallel", 1)
-    put_record(run_pass, entries[0], job="s002-c00000", settings_digest=settings_digest(settings))
-    merge.merge(run, "parallel")
-    assert not run_pass.images_dir.exists()
-    assert files(run_pass.labels_dir) == ["a.jpg.txt"]
-
-
-def test_what_a_run_of_before_left_is_looked_through(tmp_path):
     run, entries = make_run(tmp_path, ["a.jpg"])
     run_pass = run.get_pass("parallel")
     put_record(run_pass, entries[0])
-    put_outputs(run_pass, [*entries, entry(7, "old.jpg")])
     merge.merge(run, "parallel")
-    assert not outputs.is_stale(run_pass, fsio.read_json(run.settings))
-    assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a.jpg"], ["a.jpg.txt"])
+    settings = {**fsio.read_json(run.settings), "save_images": False}
+    fsio.write_json(run.settings, settings)
+    record = put_record(run_pass, entries[0], job="s002-c00000", settings_digest=settings_digest(settings))
+    path = run_pass.records("s002", "c00000", 1)
+    path.write_text(replace(record, image_at=None).to_json() + "\n")
+    merge.merge(run, "parallel")
+    assert listed(run_pass) == (["labels/a.jpg.txt"], ["s002-c00000-1.tar"])
 
 
-def test_a_label_that_is_called_otherwise_now_is_written_again(tmp_path):
-    run, entries, run_pass = make_done_run(tmp_path)
+def test_a_label_that_is_called_otherwise_now_is_so_among_the_results(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg"])
+    run_pass = run.get_pass("parallel")
+    put_record(run_pass, entries[0])
     # As when a.png came to stand beside a.jpg.
     manifest.write((replace(entries[0], label="a.jpg.jpg.txt"),), run.manifest)
     merge.merge(restamp(run), "parallel")
-    assert files(run_pass.labels_dir) == ["a.jpg.jpg.txt"]
-    assert run_pass.label("a.jpg.jpg.txt").read_text() == "1 0.0941406 0.25026 0.157031 0.417187 0.912346\n"
-
-
-def test_folders_are_not_looked_through_without_a_reason(tmp_path, monkeypatch):
-    run, _, _ = make_done_run(tmp_path)
-    monkeypatch.setattr(outputs, "prune", lambda *_: pytest.fail("looked through the folders"))
-    for _ in range(2):
-        merge.merge(run, "parallel")
-
-
-def test_a_pass_that_is_complete_is_no_error(tmp_path):
-    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg"])
-    put_record(run.get_pass("single"), entries[0])
-    put_record(run.get_pass("single"), entries[1], error="truncated", detections=())
-    merged = merge.merge(run, "single", 5.5)
-    assert merged.missing_error() is None
-    assert (merged.counts["ok"], merged.counts["failed"]) == (1, 1)
-
-
-def test_what_ends_the_command_can_be_encoded_as_utf8(tmp_path):
-    run, _ = make_run(tmp_path, [ODD, f"2{ODD}"])
-    error = str(merge.merge(run, "parallel").missing_error())
-    assert error.count("\\udce9") == 2
-    error.encode()
+    assert listed(run_pass)[0] == ["images/a.jpg", "labels/a.jpg.jpg.txt"]

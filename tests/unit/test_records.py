@@ -129,16 +129,16 @@ def test_the_fast_way_to_read_a_record_reads_what_json_reads(tmp_path, path):
     )
     text = record.to_json().encode()
     assert records._RECORD.fullmatch(text)
-    expected = (record.key, 100, 1_000, DIGEST, False, None)
+    expected = (record.key, 100, 1_000, DIGEST, False, None, "s001-c00000-1.tar")
     assert parse_record(text) == expected
     assert parse_record(json.dumps(json.loads(text)).encode()) == expected
     more = json.dumps({**json.loads(text), "later": 1, "name": "x"}, separators=(",", ":")).encode()
     assert records._RECORD.fullmatch(more)
     assert parse_record(more) == expected
-    assert parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True, None)
+    assert parse_record(replace(record, error="cut short").to_json().encode()) == (*expected[:4], True, *expected[5:])
     with_content = replace(record, content="0f" * 16).to_json().encode()
     assert records._RECORD.fullmatch(with_content)
-    assert parse_record(with_content) == (*expected[:5], "0f" * 16)
+    assert parse_record(with_content) == (*expected[:5], "0f" * 16, expected[6])
     for end in range(len(text)):
         with pytest.raises(ValueError):
             parse_record(text[:end])

@@ -1,4 +1,4 @@
-"""Write the report of a results folder, pack results.zip, and summarise the run.
+"""Unpack what was pulled into a results folder, write its report, pack results.zip, and summarise the run.
 
 Runs on the control node, on a folder that was pulled from the share: results/<run_id>.
 """
@@ -10,9 +10,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..results import archive, summary
+from ..results import archive, summary, unpack
 from ..results.quality import write as quality
+from ..share.containers import read_contents
 from ..share.errors import YoloError
+from ..share.layout import CONTENTS
+from ..share.words import plural
 from .messages import say
 
 
@@ -25,8 +28,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--labels", type=Path, help="score the detections: a folder of YOLO label files, or a COCO JSON"
     )
+    parser.add_argument("--zip-only", action="store_true", help="leave images and labels in results.zip alone")
+    parser.add_argument(
+        "--list-needed",
+        action="store_true",
+        help=f"only write {unpack.NEEDED}, the containers that are still to be pulled",
+    )
     args = parser.parse_args(argv)
-    changed, lines = publish(args.folder, args.nothing_done, args.labels)
+    if args.list_needed:
+        say(result={"changed": False, "needed": len(unpack.list_needed(args.folder, args.zip_only))})
+        return 0
+    changed, lines = publish(args.folder, args.nothing_done, args.labels, args.zip_only)
     if args.json:
         say(result={"changed": changed, "summary": lines})
     else:
@@ -34,13 +46,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def publish(folder: Path, nothing_done: bool = False, labels: Path | None = None) -> tuple[bool, list[str]]:
-    """Write ``report.html``, ``results.zip`` and, with labels, ``quality.json`` into a results folder.
+def publish(
+    folder: Path, nothing_done: bool = False, labels: Path | None = None, zip_only: bool = False
+) -> tuple[bool, list[str]]:
+    """Write images, labels, ``report.html``, ``results.zip`` and, with labels, ``quality.json`` into a results folder.
 
     Args:
-        folder: Holds the figures, and images and labels if there are any.
+        folder: Holds the figures and what was pulled; published before, it holds images and labels.
         nothing_done: Whether nothing was left to do when the run was started again.
         labels: What the detections are scored against; None if there is nothing.
+        zip_only: Whether images and labels are to stand in ``results.zip`` alone.
 
     Returns:
         Whether a file is another one than before, and the summary's lines.
@@ -56,8 +71,17 @@ def publish(folder: Path, nothing_done: bool = False, labels: Path | None = None
         raise YoloError(
             "a library that the report needs is not installed", error.name, remedy="use the project's .venv/bin/python"
         ) from None
+    pulled = (folder / CONTENTS).exists()
+    apart = unpack.unpack(folder, read_contents(folder / CONTENTS), zip_only) if pulled else {}
     scored = quality.update(folder, labels)
     reported = write.write(folder)
     # The zip holds the report.
-    packed = archive.pack(folder)
-    return scored or reported or packed, summary.lines(folder, nothing_done)
+    packed = archive.pack(folder, apart)
+    if pulled:
+        unpack.remove_leftovers(folder, zip_only)
+    lines = summary.lines(folder, nothing_done)
+    if apart and not zip_only:
+        lines.insert(
+            -1, f"In results.zip alone, since their names are too long for a file: {plural(len(apart), 'file')}."
+        )
+    return scored or reported or packed, lines

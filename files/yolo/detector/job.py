@@ -27,10 +27,10 @@ from ..model.cpu import cpu_model
 from ..model.engines import Engine, load_engine
 from ..model.info import ModelInfo, load_info
 from ..share import fsio
+from ..share.attempt import Attempt
 from ..share.clocks import share_clock
-from ..share.done import read_done
+from ..share.done import Done, read_done
 from ..share.errors import YoloError
-from ..share.journal import Journal
 from ..share.layout import Pass, Run
 from ..share.records import Entry, JobReport, Record
 from ..share.settings import read_digest, read_settings
@@ -146,20 +146,25 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
     tally = Tally(heartbeat, len(entries), slot.host)
     with Termination() as termination, _share_errors(run_pass):
         share_time, host_time = share_clock(lambda: tally.beat(now=True), heartbeat)
-        journal = Journal(run_pass, submission, chunk)
-        items = [job.item(entry) for entry in _unfinished(entries, journal, job.digest, tally)]
+        attempt = Attempt(run_pass, submission, chunk)
+        items = [
+            job.item(entry) for entry in _unfinished(entries, read_done(run_pass, attempt.earlier, job.digest), tally)
+        ]
         info, engine = _load_model(settings, threads)
         detector = Detector(info, engine, settings)
         tally.seconds["start"] = clock.seconds()
         notes = CrashNotes(run_pass.root / "inflight" / job.name)
+        if notes.crashed:
+            # It may die again before a second has passed.
+            attempt.flush_seconds = 0.0
         finished = False
         try:
-            with journal:
-                # From here on only the writer's thread touches the journal and the tally.
+            with attempt:
+                # From here on only the writer's thread touches the attempt and the tally.
                 run_pipeline(
                     items,
                     Steps(settings, detector, info.names, notes),
-                    lambda output: tally.add(write_output(run_pass, journal, output)),
+                    lambda output: tally.add(write_output(attempt, output)),
                     lambda: termination.requested,
                 )
             seconds, jump = clock.seconds(), clock.jump()
@@ -202,9 +207,8 @@ def read_chunk(path: Path) -> list[Entry]:
         raise YoloError(f"the chunk is damaged: {error}", path) from error
 
 
-def _unfinished(entries: Sequence[Entry], journal: Journal, digest: str, tally: Tally) -> list[Entry]:
+def _unfinished(entries: Sequence[Entry], done: Done, tally: Tally) -> list[Entry]:
     """Return the images without a good record of an earlier attempt; count the others."""
-    done = read_done(journal.earlier, digest)
     missing = []
     for entry in entries:
         if done.has(entry):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -12,10 +11,10 @@ from pathlib import PurePosixPath
 import cv2
 import numpy as np
 
-from ..share import contents, fsio
+from ..share import contents
+from ..share.attempt import Attempt
 from ..share.errors import BadImage, YoloError, one_line
-from ..share.journal import Journal
-from ..share.layout import Pass
+from ..share.layout import image_path, label_path
 from ..share.records import Entry, Record, label_text
 from ..vision import draw, nms
 from ..vision.container import count_pixels
@@ -23,9 +22,6 @@ from ..vision.decode import decode_photo, read_file
 from .detector import Detector, to_detections
 from .settings import Settings
 from .threads import Budget
-
-#: Errors of a path, not of the share: they fail the image, not the job.
-_PATH_ERRORS = frozenset({errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR, errno.ENOTDIR, errno.ELOOP})
 
 
 @dataclass(slots=True)
@@ -145,36 +141,25 @@ def _to_original(found: nms.Detections, shown: tuple[int, int], size: tuple[int,
     return replace(found, boxes=found.boxes * scale)
 
 
-def write_output(run_pass: Pass, journal: Journal, output: Output) -> Record:
-    """Write an image's results, the record last.
-
-    Returns:
-        The record as written; a failure where the results' paths are impossible (a name that
-        grows too long by its suffix, for instance).
+def write_output(attempt: Attempt, output: Output) -> Record:
+    """Hand an image's results to the attempt, and the record that names them; return that.
 
     Raises:
         OSError: The share does not take it: full, gone, not permitted.
     """
     entry, record = output.entry, output.record
     start = time.perf_counter()
-    paths = [run_pass.image(entry.annotated), run_pass.label(entry.label)]
-    try:
+    if output.label is not None:
+        files = [(label_path(entry.label), output.label.encode())]
         if output.image is not None:
-            fsio.write_bytes(paths[0], output.image)
-        if output.label is not None:
-            fsio.write_text(paths[1], output.label)
-    except OSError as error:
-        if error.errno not in _PATH_ERRORS:
-            raise
-        record = replace(record, detections=(), error=f"its results cannot be written: {error.strerror}")
-    if record.error is not None:
-        # What an earlier attempt left would belong to no good record.
-        for path in paths:
-            with contextlib.suppress(OSError):
-                path.unlink()
-    write_ms = round((time.perf_counter() - start) * 1000, 3)
-    record = replace(record, times=record.times | {"write_ms": write_ms})
-    journal.add(record)
+            files.append((image_path(entry.annotated), output.image))
+        written = int(time.time())
+        label_at, *image_at = attempt.store(files, written)
+        image = image_at[0] if image_at else None
+        record = replace(record, container=attempt.container, image_at=image, label_at=label_at, written=written)
+    took = time.perf_counter() - start + attempt.take_flush_seconds()
+    record = replace(record, times=record.times | {"write_ms": round(took * 1000, 3)})
+    attempt.add(record)
     return record
 
 

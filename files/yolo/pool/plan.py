@@ -18,7 +18,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from ..share import fsio, outputs
+from ..share import fsio
 from ..share.bounded_map import bounded_map
 from ..share.done import Done, read_done
 from ..share.errors import YoloError
@@ -212,7 +212,9 @@ def plan_submission(
     fresh = dry_run and not run.settings.exists()
     if not dry_run:
         check_manifest(run)
-    states = classify(run.manifest, Done({}, {}) if fresh else read_done(journals(run_pass), read_digest(run)))
+    states = classify(
+        run.manifest, Done({}, {}) if fresh else read_done(run_pass, journals(run_pass), read_digest(run))
+    )
     images = states.count(_TODO) + states.count(_FAILED)
     throughput = DEFAULT if fresh else recall(run, read_settings(run))
     sizes = chunk_sizes(images, slots, throughput, chunk_size)
@@ -221,7 +223,6 @@ def plan_submission(
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
     if not sizes or dry_run:
         return Submission(None, len(sizes), images, done, failed, skipped, throughput=throughput)
-    outputs.expect(run_pass, read_settings(run))
     for folder in (run_pass.progress_dir, run_pass.jobs_dir, run_pass.logs_dir, run_pass.records_dir, run_pass.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = run_pass.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"

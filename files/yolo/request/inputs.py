@@ -148,6 +148,7 @@ INPUTS = {
     "max_det": Input(whole(MAX_DET), "300", f"a whole number from {MAX_DET[0]} to {MAX_DET[-1]}"),
     "checksum": Input(boolean, "false", "true or false"),
     "save_images": Input(boolean, "true", "true or false"),
+    "unpack": Input(boolean, "true", "true or false"),
     "mode": Input(one_of(*MODES), "parallel", "parallel, single or compare"),
     "run_id": Input(
         _optional(matching(_RUN_ID), ""),

@@ -31,7 +31,7 @@ DEFAULT_CONF = 0.25
 """Confidence below which detections are left out where neither the user nor the weights say one."""
 
 _MIB = 1 << 20
-_FOR_PUBLISHING = ("known", "results", "results_to", "labels", "lines")
+_FOR_PUBLISHING = ("known", "results", "results_to", "labels", "unpack", "lines")
 _OF_CONTROL_NODE = ("root", "manifest", "files_from", "doubtful", "doubtful_from", "index")
 
 
@@ -112,6 +112,7 @@ def resolve(
         "results": os.path.join(_path(values["results"], here), run_id),
         "results_to": values["results_to"],
         "labels": _labels(values["labels"], here),
+        "unpack": values["unpack"],
     }
     request["lines"] = describe(request)
     lists = Path(source["manifest"]).parent

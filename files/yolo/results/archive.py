@@ -8,11 +8,13 @@ import stat
 import struct
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..share import fsio
+from ..share.containers import Stored
 from ..share.errors import YoloError
+from ..share.layout import CONTAINERS
 from ..share.manifest import decode, encode
 from ..share.zip_format import TIMESTAMP_FIELD
 
@@ -66,16 +68,39 @@ def member_name(path: str, taken: set[str]) -> str:
     return name
 
 
-def contents(folder: Path) -> list[tuple[str, zipfile.ZipInfo]]:
+def contents(folder: Path, apart: Mapping[str, Stored]) -> list[tuple[str, zipfile.ZipInfo]]:
     """Return what belongs into the zip: path relative to ``folder``, and name, date and size in the zip.
+
+    Args:
+        folder: The results folder.
+        apart: What is not in it as a file, by path.
 
     Raises:
         OSError: A file can't be read.
     """
+    paths = sorted([*members(folder), *apart], key=encode)
+    return [
+        (path, _info_of(apart[path], name) if path in apart else _info(folder, path, name))
+        for path, name in zip(paths, _names(paths), strict=True)
+    ]
+
+
+def _names(paths: list[str]) -> list[str]:
     # Names that need no change first: one that has to be changed must not take theirs.
-    paths = list(members(folder))
     taken = {path for path in paths if _is_utf8(path)}
-    return [(path, _info(folder, path, path if _is_utf8(path) else member_name(path, taken))) for path in paths]
+    return [path if _is_utf8(path) else member_name(path, taken) for path in paths]
+
+
+def current_members(folder: Path, stored: Iterable[Stored]) -> set[str]:
+    """Return the paths of those files that ``results.zip`` has already, with their size and date."""
+    try:
+        with zipfile.ZipFile(folder / NAME) as archive:
+            marks = {_mark(info) for info in archive.infolist()}
+    except (OSError, zipfile.BadZipFile):
+        return set()
+    found = sorted(stored, key=lambda item: encode(item.path))
+    names = _names([item.path for item in found])
+    return {item.path for item, name in zip(found, names, strict=True) if _mark(_info_of(item, name)) in marks}
 
 
 def is_current(folder: Path, wanted: list[tuple[str, zipfile.ZipInfo]]) -> bool:
@@ -94,21 +119,23 @@ def _mark(info: zipfile.ZipInfo) -> tuple[object, ...]:
     return info.filename, info.file_size, *minutes, seconds // 2
 
 
-def pack(folder: Path) -> bool:
+def pack(folder: Path, apart: Mapping[str, Stored] | None = None) -> bool:
     """Pack ``folder``, unless its zip is of the same files already, and tell whether it was packed.
 
     Photos are stored as they are, since they are packed already; the rest is deflated.
 
     Args:
         folder: Results folder. Its ``results.zip`` is replaced when the new one is complete.
+        apart: What is not in it as a file, by path: it stands in a container, or in the zip of before.
 
     Raises:
-        YoloError: There is no such folder.
+        YoloError: There is no such folder, or a container is damaged.
         OSError: A file can't be read or written, e.g. the disk is full.
     """
     if not folder.is_dir():
         raise YoloError("no such results folder", folder, "results/<run_id>")
-    wanted = contents(folder)
+    apart = apart or {}
+    wanted = contents(folder, apart)
     if is_current(folder, wanted):
         return False
     with (
@@ -116,12 +143,28 @@ def pack(folder: Path) -> bool:
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for path, info in wanted:
-            with open(_real(folder, path), "rb") as source, archive.open(info, "w") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            with archive.open(info, "w") as target:
+                if path in apart:
+                    target.writelines(_parts(folder, apart[path], info.filename))
+                else:
+                    with open(real_path(folder, path), "rb") as source:
+                        shutil.copyfileobj(source, target, 1 << 20)
     return True
 
 
-def _real(folder: Path, path: str) -> bytes:
+def _parts(folder: Path, stored: Stored, name: str) -> Iterator[bytes]:
+    try:
+        with open(folder / CONTAINERS / stored.container, "rb") as container:
+            yield from stored.read(container)
+    except FileNotFoundError:
+        # It was not pulled: the zip of before has it.
+        with zipfile.ZipFile(folder / NAME) as before, before.open(name) as member:
+            while part := member.read(1 << 20):
+                yield part
+
+
+def real_path(folder: Path, path: str) -> bytes:
+    """Return where a file of a results folder stands, whatever the locale makes of its name."""
     return os.path.join(os.fsencode(folder), encode(path))
 
 
@@ -130,10 +173,17 @@ def _is_utf8(path: str) -> bool:
 
 
 def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
-    status = os.stat(_real(folder, path))
+    status = os.stat(real_path(folder, path))
+    return _make_info(name, int(status.st_mtime), status.st_size)
+
+
+def _info_of(stored: Stored, name: str) -> zipfile.ZipInfo:
+    return _make_info(name, stored.written, stored.size)
+
+
+def _make_info(name: str, seconds: int, size: int) -> zipfile.ZipInfo:
     # A zip's date has no time zone: UTC, so that every control node makes the same zip of the same files. Programs that
     # unpack go by the Unix time beside it, where it fits.
-    seconds = int(status.st_mtime)
     date = time.gmtime(seconds)[:6]
     if not _ZIP_EPOCH[0] <= date[0] <= _ZIP_LAST_YEAR:
         date = _ZIP_EPOCH
@@ -143,5 +193,5 @@ def _info(folder: Path, path: str, name: str) -> zipfile.ZipInfo:
     stored = os.path.splitext(name)[1].lower() in _PACKED_ALREADY
     info.compress_type = zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED
     info.external_attr = (stat.S_IFREG | 0o644) << 16
-    info.file_size = status.st_size  # tells zipfile when it needs the 64-bit form
+    info.file_size = size  # tells zipfile when it needs the 64-bit form
     return info

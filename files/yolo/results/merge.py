@@ -15,6 +15,7 @@ from typing import Any
 from ..share import fsio, manifest
 from ..share.bounded_map import bounded_map
 from ..share.clocks import align
+from ..share.containers import list_containers
 from ..share.errors import YoloError, one_line
 from ..share.journal import read_records
 from ..share.layout import Pass, Run
@@ -22,7 +23,7 @@ from ..share.records import JobReport
 from ..share.settings import check_manifest, read_digest, read_settings
 from ..share.submitted import read_submitted
 from . import classes, coco, cost, metrics, table, times, unfinished
-from .cleanup import remove_stale_outputs
+from .contents import remove_unused_containers, stored_files
 from .tally import Tally, is_current
 
 SHOWN = 10
@@ -90,7 +91,7 @@ def merge(
     prices: Mapping[str, Any] | None = None,
     unfinished_jobs: Mapping[str, str] | None = None,
 ) -> Merged:
-    """Write ``predictions.json``, ``metrics.csv`` and ``metrics.json`` of a pass.
+    """Write ``predictions.json``, ``metrics.csv``, ``metrics.json`` and the list of contents of a pass.
 
     Args:
         run: The run.
@@ -118,7 +119,6 @@ def merge(
     tally = _merge_records(run, run_pass, names, submission, unfinished.reasons_by_key(run_pass, unfinished_jobs or {}))
     if tally.files == tally.skipped:
         raise YoloError("the run has no images", run.run_id, "one image at least among the files given as images=")
-    remove_stale_outputs(run, run_pass, settings)
     submitted = read_submitted(run_pass, submission) if submitted is None else submitted
     known = {"submitted": submitted, "stage_seconds": stage_seconds, "merge_seconds": None}
     known |= {name: value for name, value in times.read_earlier(run_pass, submission).items() if known[name] is None}
@@ -150,7 +150,7 @@ def read_jobs(run_pass: Pass) -> list[JobReport]:
 def _merge_records(
     run: Run, run_pass: Pass, names: Sequence[str], submission: str | None, reasons: Mapping[str, str]
 ) -> Tally:
-    """Write predictions and the table of a pass, and count its files.
+    """Write predictions, the table and the list of contents of a pass, and count its files.
 
     Args:
         run: The run.
@@ -159,25 +159,33 @@ def _merge_records(
         submission: The newest submission.
         reasons: Why images were left undone, by their keys.
     """
-    digest = read_digest(run)
+    digest, containers = read_digest(run), list_containers(run_pass)
+    used: set[str] = set()
     entries = list(manifest.read(run.manifest))
     tally = Tally(submission)
     records = read_records(run_pass, (entry.key for entry in entries if entry.skip is None))
     with (
         fsio.atomic_file(run_pass.predictions, keep_equal=True) as predictions_file,
         fsio.atomic_file(run_pass.metrics_csv, keep_equal=True) as table_file,
+        fsio.atomic_file(run_pass.contents, keep_equal=True) as contents_file,
     ):
         predictions = coco.Predictions(predictions_file, classes.category_ids(names))
         write_row = table.writer(table_file)
         for entry, image_id in zip(entries, coco.image_ids(entries), strict=True):
             record = next(records) if entry.skip is None else None
-            # A record of another version of the file or of other settings is none.
-            if record is not None and not is_current(record, entry, digest):
+            # A record of another version of the file or of other settings is none; so is one without its files.
+            if record is not None and not (
+                is_current(record, entry, digest) and (record.error is not None or record.container in containers)
+            ):
                 record = None
             reason = reasons.get(entry.key)
             status = tally.add(entry, record, reason)
             write_row(table.row(entry, record, status, reason))
             if record is not None and status == "ok":
                 predictions.add(entry, record, image_id)
+                for stored in stored_files(entry, record):
+                    contents_file.write(stored.to_json().encode("ascii") + b"\n")
+                used.add(record.container)
         predictions.close()
+    remove_unused_containers(run_pass, used)
     return tally

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .bounded_map import bounded_map
+from .containers import list_containers
 from .journal import find_records
+from .layout import Pass
 from .records import Entry, fingerprint, is_same_file
 
 
@@ -29,24 +31,25 @@ class Done:
         return is_same_file(self.good.get(_key(entry.key)), wanted)
 
 
-def read_done(paths: Iterable[Path], digest: str) -> Done:
-    """Read what journals say, oldest first.
+def read_done(run_pass: Pass, paths: Iterable[Path], digest: str) -> Done:
+    """Read what journals say, oldest first. A record whose container is gone is none.
 
     Args:
+        run_pass: The pass.
         paths: The journals.
         digest: Settings digest of the run; the records of others do not count.
 
     Raises:
         OSError: A journal can't be read.
     """
-    done = Done({}, {})
+    done, containers = Done({}, {}), list_containers(run_pass)
     for found in bounded_map(lambda path: [seen for seen, _ in find_records(path)], paths):
         for record in found:
             key = _key(record.key)
             # The newest counts, also if it is of other settings: its results have replaced the older ones.
             done.good.pop(key, None)
             done.failed.pop(key, None)
-            if record.settings_digest == digest:
+            if record.settings_digest == digest and (record.failed or record.container in containers):
                 kept = done.failed if record.failed else done.good
                 kept[key] = fingerprint(record.size, record.mtime_ns, record.content)
     return done

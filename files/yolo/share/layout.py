@@ -31,6 +31,15 @@ PASSES = ("parallel", "single")
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes (lower case) whose format annotated images are written in; beside others stands a JPEG."""
 
+IMAGES, LABELS = "images", "labels"
+"""Folders of the results: annotated images and label files, each in the input's own tree."""
+
+CONTENTS = ".contents.jsonl"
+"""Name of the list of what stands where in the containers. Hidden: it is nothing for the user."""
+
+CONTAINERS = ".containers"
+"""Folder of a results folder with the containers that were pulled and not yet unpacked."""
+
 ID_LENGTH = 16
 """Hex digits of an image key, a weights id and a code id."""
 
@@ -56,6 +65,21 @@ def chunk_name(number: int) -> str:
     The number is also the ``ProcId`` of the chunk's job: the queue file lists chunks in order.
     """
     return f"c{number:05d}"
+
+
+def container_name(submission: str, chunk: str, attempt: int) -> str:
+    """Return the name of the container of an attempt at a chunk, beside its journal: ``s001-c00000-1.tar``."""
+    return f"{submission}-{chunk}-{attempt}.tar"
+
+
+def image_path(annotated: str) -> str:
+    """Return where an annotated image stands among the results; ``annotated`` as in the manifest."""
+    return f"{IMAGES}/{annotated}"
+
+
+def label_path(label: str) -> str:
+    """Return where a label file, YOLO text with confidence, stands among the results; ``label`` as in the manifest."""
+    return f"{LABELS}/{label}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,27 +154,18 @@ class Pass:
         return self.records_dir / f"{submission}-{chunk}-{attempt}.jsonl"
 
     @property
-    def images_dir(self) -> Path:
-        """Directory of the annotated images, in the input's own tree."""
-        return self.root / "images"
+    def containers_dir(self) -> Path:
+        """Directory of the containers, see ``containers``."""
+        return self.root / "containers"
 
-    def image(self, relpath: str) -> Path:
-        """Annotated image of the input ``relpath``."""
-        return self.images_dir / relpath
-
-    @property
-    def labels_dir(self) -> Path:
-        """Directory of the label files, in the input's own tree."""
-        return self.root / "labels"
-
-    def label(self, label: str) -> Path:
-        """Label file, YOLO text with confidence; ``label`` as in the manifest."""
-        return self.labels_dir / label
+    def container(self, name: str) -> Path:
+        """A container: annotated images and label files of an attempt, as its records name it."""
+        return self.containers_dir / name
 
     @property
-    def outputs(self) -> Path:
-        """Which inputs the jobs wrote images and labels for, see ``outputs``."""
-        return self.root / "outputs.json"
+    def contents(self) -> Path:
+        """Where in the containers each file of the results stands, a ``containers.Stored`` a line."""
+        return self.root / CONTENTS
 
     @property
     def predictions(self) -> Path:

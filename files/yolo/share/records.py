@@ -25,6 +25,10 @@ STAGES = ("read", "infer", "draw", "write")
 """What is timed for each image, in milliseconds as ``<stage>_ms``."""
 
 
+Span = tuple[int, int]
+"""Where in a container a file's content stands: offset and length, bytes."""
+
+
 class Detection(NamedTuple):
     """One object found in an image.
 
@@ -81,7 +85,7 @@ class Entry:
         Raises:
             ValueError: The line is not a manifest entry.
         """
-        return _build(cls, text)
+        return load_dataclass(cls, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,10 @@ class Record:
         job: ``<submission>-<chunk>``.
         content: ``contents.digest`` of the bytes that were worked on; None where they could not be read.
         warning: What is odd about the file, though it was used; None where nothing is.
+        container: Name of the container with its results; empty when it failed.
+        image_at: Where in the container its annotated image stands; None where there is none.
+        label_at: Where its label file stands.
+        written: When both were written, seconds since the epoch by the host's clock.
     """
 
     key: str
@@ -121,6 +129,10 @@ class Record:
     job: str = ""
     content: str | None = None
     warning: str | None = None
+    container: str = ""
+    image_at: Span | None = None
+    label_at: Span | None = None
+    written: int = 0
 
     def to_json(self) -> str:
         """Return the record as compact JSON; a detection is [class, score, x1, y1, x2, y2].
@@ -149,7 +161,17 @@ class Record:
             )
         except (TypeError, ValueError) as error:
             raise ValueError(f"not a record: detections: {error}") from None
-        return _build(cls, value)
+        for name in ("image_at", "label_at"):
+            value[name] = _span(value.get(name))
+        return load_dataclass(cls, value)
+
+
+def _span(value: Any) -> Span | None:
+    if value is None:
+        return None
+    if not (isinstance(value, list) and len(value) == 2 and all(isinstance(number, int) for number in value)):
+        raise ValueError(f"not a record: place in the container {value!r}")
+    return value[0], value[1]
 
 
 def label_text(detections: Iterable[Detection], width: int, height: int) -> str:
@@ -179,8 +201,9 @@ _NUMBERS = rb"[-\d.eE+,\[\]]*"
 _RECORD = re.compile(
     rb'\{"key":"([0-9a-f]{16})","path":%b,"size":(\d+),"mtime_ns":(-?\d+),"settings_digest":"([0-9a-f]+)",'
     rb'"width":\d+,"height":\d+,"detections":\[%b\],"error":null,"times":\{[^{}\\\x00-\x1f]*\},'
-    rb'"host":%b,"slot":%b,"job":%b,"content":(?:null|"([0-9a-f]{32})")(?:,"\w+":(?:%b|[\w.+-]+))*\}\s*'
-    % (JSON_STRING, _NUMBERS, JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING)
+    rb'"host":%b,"slot":%b,"job":%b,"content":(?:null|"([0-9a-f]{32})"),"warning":(?:null|%b),"container":"([\w.-]*)"'
+    rb'(?:,"\w+":(?:%b|[\w.+-]+|\[\d+,\d+\]))*\}\s*'
+    % (JSON_STRING, _NUMBERS, JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING, JSON_STRING)
 )
 
 
@@ -193,6 +216,7 @@ class RecordHeader(NamedTuple):
     settings_digest: str
     failed: bool
     content: str | None = None
+    container: str = ""
 
 
 def parse_record(text: bytes) -> RecordHeader:
@@ -203,14 +227,16 @@ def parse_record(text: bytes) -> RecordHeader:
     """
     # Good records as this package writes them, without building their detections.
     if match := _RECORD.fullmatch(text):
-        key, size, mtime_ns, digest, content = match.groups()
+        key, size, mtime_ns, digest, content, container = match.groups()
         found = content.decode("ascii") if content is not None else None
-        return RecordHeader(key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii"), False, found)
+        head = key.decode("ascii"), int(size), int(mtime_ns), digest.decode("ascii")
+        return RecordHeader(*head, False, found, container.decode("ascii"))
     record = Record.from_json(text)
     if not re.fullmatch("[0-9a-f]{16}", str(record.key)):
         raise ValueError(f"not a record: key {record.key!r}")
     failed = record.error is not None
-    return RecordHeader(record.key, record.size, record.mtime_ns, record.settings_digest, failed, record.content)
+    head = record.key, record.size, record.mtime_ns, record.settings_digest
+    return RecordHeader(*head, failed, record.content, record.container)
 
 
 def fingerprint(size: int, mtime_ns: int, content: str | None) -> int:
@@ -261,7 +287,7 @@ class Progress:
         Raises:
             ValueError: The text is not a heartbeat.
         """
-        return _build(cls, text)
+        return load_dataclass(cls, text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +340,7 @@ class JobReport:
         Raises:
             ValueError: The text is not a job's report.
         """
-        return _build(cls, text)
+        return load_dataclass(cls, text)
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:
@@ -357,7 +383,12 @@ def _load(text: str | bytes) -> dict[str, Any]:
     return value
 
 
-def _build(cls: type[T], source: str | bytes | dict[str, Any]) -> T:
+def load_dataclass(cls: type[T], source: str | bytes | dict[str, Any]) -> T:
+    """Return the dataclass in a line of JSON, or in what such a line holds; the types of its values are not checked.
+
+    Raises:
+        ValueError: It is not that.
+    """
     value = source if isinstance(source, dict) else _load(source)
     names = [f.name for f in fields(cls)]
     try:
