@@ -143,8 +143,11 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
     job = Job(run_pass, submission, chunk, settings, read_digest(run), slot, threads)
     entries = read_chunk(run_pass.chunk(submission, chunk))
     heartbeat = run_pass.progress(submission, chunk)
-    tally = Tally(heartbeat, len(entries), slot.host)
-    with Termination() as termination, _share_errors(run_pass):
+    with (
+        Termination() as termination,
+        _share_errors(run_pass),
+        contextlib.closing(Tally(heartbeat, len(entries), slot.host)) as tally,
+    ):
         share_time, host_time = share_clock(lambda: tally.beat(now=True), heartbeat)
         attempt = Attempt(run_pass, submission, chunk)
         items = [
