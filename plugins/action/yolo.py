@@ -237,7 +237,7 @@ class Outage:
 class ActionModule(ActionBase):
     """`yolo: {command: status, arguments: [...], input: {...}, code: PATH}`.
 
-    `code` is the folder of the package on the host; without it the command runs on the control node, with the
+    `code` is the zip of the package on the host; without it the command runs on the control node, with the
     project's. `input` is a JSON object for its standard input. `waits` says that the command only waits, so that it is
     started again whatever ended it, and that it takes `--for SECONDS`. `time_limit` is passed on as `--time-limit`,
     less what was spent before it was started again. `extra_variables` puts the names on the user's command line into

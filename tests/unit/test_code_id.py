@@ -1,4 +1,8 @@
-from yolo.request.code_id import code_id
+import os
+import subprocess
+import sys
+
+from yolo.request.code_id import code_id, pack_code
 
 
 def package(folder, **files):
@@ -42,3 +46,14 @@ def test_a_module_in_a_folder_counts(tmp_path):
     (tmp_path / "a" / "share").mkdir()
     (tmp_path / "a" / "share" / "two.py").write_text("2")
     assert code_id(tmp_path / "a") != before
+
+
+def test_the_packed_code_is_the_same_for_the_same_code_and_runs(tmp_path):
+    for name in ("a.zip", "b.zip"):
+        pack_code(tmp_path / name)
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path / "a.zip")}
+    command = [sys.executable, "-P", "-m", "yolo", "status", "--help"]
+    said = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, check=True)
+    assert said.stdout.startswith("usage: python -m yolo status")
+    assert said.stderr == ""

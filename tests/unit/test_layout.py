@@ -38,4 +38,4 @@ def test_the_places_that_other_parts_rely_on():
     assert str(run_pass.records("s001", "c00002", 1)) == f"{root}/records/s001-c00002-1.jsonl"
     assert str(run_pass.container(container_name("s001", "c00002", 1))) == f"{root}/containers/s001-c00002-1.tar"
     assert str(share.weights("w").model) == "/srv/share/weights/w/model"
-    assert str(share.code("c")) == "/srv/share/code/c"
+    assert str(share.code("c")) == "/srv/share/code/c.zip"

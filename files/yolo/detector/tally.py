@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..share.records import Progress, Record
 
-HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_SECONDS = 2.0
 
 _LENGTH = 256
 """Bytes that a heartbeat fills at least: the next one must cover it."""
@@ -17,8 +17,8 @@ _LENGTH = 256
 class Tally:
     """Counts what is done, sums times and keeps the heartbeat.
 
-    The heartbeat is written in place: one call to the NFS server, where a new file that takes its name is six. Who reads
-    it while it is written may see no heartbeat, which counts as none.
+    The heartbeat is written in place: one call to the NFS server, where a new file that takes its name is six. A reader
+    that comes in between may see no heartbeat, which counts as none.
 
     Args:
         path: Heartbeat file.

@@ -21,7 +21,7 @@ from ..share.layout import ID_LENGTH, Share
 from ..share.words import plural
 from . import images, parcel, weights
 from .checkpoint_check import check_checkpoint
-from .code_id import PACKAGE, code_files, code_id
+from .code_id import code_id, pack_code
 from .export_metadata import check_export, read_class_names
 from .fetch import Progress
 from .inputs import INPUTS, MODES, S3
@@ -121,7 +121,8 @@ def resolve(
     weights_folder = Path(found.path) if found.kind == "openvino" else Path(found.path).parent
     files = {on_share["run"] / name: lists / name for name in ("manifest.jsonl", "request.json")}
     files |= {on_share["weights"] / "source" / name: weights_folder / name for name in found.files}
-    files |= {on_share["code"] / "yolo" / name: PACKAGE / name for name in code_files()}
+    pack_code(lists / "code.zip")
+    files[on_share["code"]] = lists / "code.zip"
     parcel.lay_out(lists / "parcel", Path(share), files, folders=[on_share["input"]])
     return request | {"parcel": str(lists / "parcel")}
 

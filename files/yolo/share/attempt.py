@@ -17,7 +17,7 @@ from .containers import Container
 from .layout import Pass, container_name
 from .records import Record, Span
 
-FLUSH_SECONDS = 1.0
+FLUSH_SECONDS = 2.0
 """A host that is lost, or a process that dies, takes the records of about so long with it."""
 
 

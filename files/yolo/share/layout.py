@@ -11,7 +11,7 @@ Pure functions of paths, nothing here touches the file system.
     <share>/weights/<weights_id>/int8-<id>/         quantised with that sample of images
     <share>/weights/<weights_id>/measured/          which engine is the fastest, by type of host
     <share>/inputs/<input_id>/<relative path>       staged images
-    <share>/code/<code_id>/yolo/*.py                this package as staged for a run
+    <share>/code/<code_id>.zip                      this package as staged for a run
     <share>/runs/<run_id>/manifest.jsonl            one line per input file
     <share>/runs/<run_id>/request.json              what the run is asked to do
     <share>/runs/<run_id>/run.json                  the run's settings: what its jobs compute with
@@ -287,8 +287,8 @@ class Share:
         return self.root / "inputs" / input_id
 
     def code(self, code_id: str) -> Path:
-        """Directory to put on PYTHONPATH; holds ``yolo/``."""
-        return self.root / "code" / code_id
+        """Zip to put on PYTHONPATH; holds ``yolo/``."""
+        return self.root / "code" / f"{code_id}.zip"
 
     def run(self, run_id: str) -> Run:
         """Run by id."""

@@ -260,7 +260,7 @@ def is_same_file(recorded: int | None, wanted: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Heartbeat of a job, replaced at most once a second.
+    """Heartbeat of a job, replaced every two seconds at most.
 
     Attributes:
         done: Images finished so far, failed ones included.
