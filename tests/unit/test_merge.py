@@ -468,6 +468,13 @@ def test_the_results_of_other_images_do_not_stay(tmp_path):
     merge.merge(run, "parallel")
     assert (files(run_pass.images_dir), files(run_pass.labels_dir)) == (["a/a.jpg"], ["a/a.jpg.txt"])
     assert not (run_pass.images_dir / "b").exists()
+    # And again with all of them: the one that was removed is drawn again, the other one was never away.
+    manifest.write(tuple(entries), run.manifest)
+    restamp(run)
+    assert plan.plan_submission(run, "parallel", 1, dry_run=True).images == 2
+    assert plan.plan_submission(run, "parallel", 1).images == 2
+    queued = run_pass.submission_dir("s002").glob("*.jsonl")
+    assert {item.path for file in queued for item in manifest.read(file)} == {"b/b.jpg", "c.jpg"}
 
 
 def test_images_that_are_not_wanted_any_more_do_not_stay(tmp_path):

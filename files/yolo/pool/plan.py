@@ -18,7 +18,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from ..share import fsio, outputs
+from ..share import fsio, manifest, outputs
 from ..share.bounded_map import bounded_map
 from ..share.done import Done, read_done
 from ..share.errors import YoloError
@@ -213,6 +213,8 @@ def plan_submission(
     if not dry_run:
         check_manifest(run)
     states = classify(run.manifest, Done({}, {}) if fresh else read_done(journals(run_pass), read_digest(run)))
+    if not fresh and outputs.is_stale(run_pass, settings := read_settings(run)) and settings.get("save_images", True):
+        _undo_removed(run, run_pass, states)
     images = states.count(_TODO) + states.count(_FAILED)
     throughput = DEFAULT if fresh else recall(run, read_settings(run))
     sizes = chunk_sizes(images, slots, throughput, chunk_size)
@@ -249,6 +251,14 @@ def plan_submission(
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
         raise
+
+
+def _undo_removed(run: Run, run_pass: Pass, states: bytearray) -> None:
+    """Plan done images again whose annotated copies are gone: the run came without them once, and removed those."""
+    there = outputs.present(run_pass.images_dir)
+    for number, entry in enumerate(manifest.read(run.manifest)):
+        if states[number] == _DONE and manifest.encode(entry.annotated) not in there:
+            states[number] = _TODO
 
 
 def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:

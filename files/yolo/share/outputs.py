@@ -89,6 +89,16 @@ def prune(folder: Path, wanted: Iterable[str]) -> set[str]:
     return {decode(path) for path in missing}
 
 
+def present(folder: Path) -> set[bytes]:
+    """Return the relative paths of the files below a folder, which may be absent.
+
+    Raises:
+        OSError: A folder can't be read.
+    """
+    base = os.fsencode(folder)
+    return {os.path.relpath(path, base) for path in _files(base)}
+
+
 def _files(base: bytes) -> Iterator[bytes]:
     for folder, _, names in os.walk(base):
         for name in names:
