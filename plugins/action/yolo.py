@@ -7,7 +7,9 @@ the task's. The command goes on by itself where the connection ends: it is start
 
 from __future__ import annotations
 
+import base64
 import ctypes
+import io
 import json
 import multiprocessing
 import os
@@ -18,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -135,6 +138,46 @@ Take = Callable[[bytes], dict[str, Any] | None]
 """Takes a line that the command prints; returns the message in it."""
 
 
+SENT = ("cli", "request", "share")
+"""Parts of the package that are sent to a host which runs a command before the share has the code."""
+
+RUN_SENT = """\
+import base64, runpy, sys, tempfile
+with tempfile.NamedTemporaryFile(suffix=".zip") as code:
+    code.write(base64.b64decode(sys.stdin.buffer.readline()))
+    code.flush()
+    sys.path.insert(0, code.name)
+    runpy.run_module("yolo", run_name="__main__", alter_sys=True)
+"""
+"""Runs the package that is the first line of standard input; the command reads the others. It leaves no file."""
+
+
+def pack_code(package: Path) -> bytes:
+    """Return a zip of the package that a host needs, on one line."""
+    packed = io.BytesIO()
+    files = [*package.glob("*.py"), *(file for part in SENT for file in (package / part).rglob("*.py"))]
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, f"yolo/{file.relative_to(package)}")
+    return base64.b64encode(packed.getvalue()) + b"\n"
+
+
+def read_kept(path: Path) -> Any:
+    """Return what :func:`write_kept` wrote; an empty object if there is none."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+
+
+def write_kept(path: Path, value: Any) -> None:
+    """Write a JSON value so that a reader never sees half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        json.dump(value, file)
+    os.replace(file.name, path)
+
+
 class Away(Exception):
     """The host has not answered for so long that the wait is given up."""
 
@@ -238,10 +281,12 @@ class ActionModule(ActionBase):
     """`yolo: {command: status, arguments: [...], input: {...}, code: PATH}`.
 
     `code` is the zip of the package on the host; without it the command runs on the control node, with the
-    project's. `input` is a JSON object for its standard input. `waits` says that the command only waits, so that it is
-    started again whatever ended it, and that it takes `--for SECONDS`. `time_limit` is passed on as `--time-limit`,
-    less what was spent before it was started again. `extra_variables` puts the names on the user's command line into
-    `input`.
+    project's. With `sent` it runs on the host with the project's package, which is sent along and leaves no file.
+    `input` is a JSON object for its standard input. `waits` says that the command only waits, so that it is started
+    again whatever ended it, and that it takes `--for SECONDS`. `time_limit` is passed on as `--time-limit`, less what
+    was spent before it was started again. `extra_variables` puts the names on the user's command line into `input`.
+    `kept` is a file of the control node for a long answer: what the command's result calls `kept` is written there, in
+    place of being returned, and goes into `input` the next time.
 
     The result holds the command's `result`; `changed`, and `msg` if it failed. `away` is true where the host has not
     answered for so long that the wait was given up, though its jobs may go on.
@@ -261,6 +306,8 @@ class ActionModule(ActionBase):
                 "arguments": {"type": "list", "elements": "str", "default": []},
                 "input": {"type": "dict", "default": {}},
                 "code": {"type": "str", "default": ""},
+                "sent": {"type": "bool", "default": False},
+                "kept": {"type": "path"},
                 "waits": {"type": "bool", "default": False},
                 "time_limit": {"type": "int"},
                 "extra_variables": {"type": "bool", "default": False},
@@ -269,6 +316,9 @@ class ActionModule(ActionBase):
         given = dict(arguments["input"])
         if arguments["extra_variables"]:
             given |= {"named": sorted(extra_variables()), "prefixes": sorted(prefixes()), "here": os.getcwd()}
+        kept = Path(arguments["kept"]) if arguments["kept"] else None
+        if kept is not None:
+            given["kept"] = read_kept(kept)
         line = MovingLine(self._show, int(os.environ.get(TERMINAL) or 0))
         try:
             found = self._run(arguments, json.dumps(given).encode(), line, task_vars or {})
@@ -276,6 +326,8 @@ class ActionModule(ActionBase):
             return result | {"failed": True, "away": True, "changed": True, "msg": str(error)}
         finally:
             line.finish()
+        if kept is not None:
+            write_kept(kept, found.pop("kept"))
         result |= {"result": found, "changed": bool(found.get("changed")), "away": False}
         if found.get("failed"):
             result |= {"failed": True, "msg": found["msg"]}
@@ -328,12 +380,15 @@ class ActionModule(ActionBase):
             command += ["--from", "-"]
         if arguments["time_limit"] is not None:
             command += ["--time-limit", str(max(arguments["time_limit"] - spent, 0))]
-        if not arguments["code"]:
+        if arguments["sent"]:
+            given = pack_code(PROJECT / "files" / "yolo") + given
+            shell = shlex.join(["python3", "-I", "-c", RUN_SENT, *command])
+        elif arguments["code"]:
+            path = f"PYTHONPATH={arguments['code']}"
+            shell = shlex.join(["env", path, "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "yolo", *command])
+        else:
             environment = os.environ | {"PYTHONPATH": str(PROJECT / "files"), "PYTHONDONTWRITEBYTECODE": "1"}
             return stream([sys.executable, "-m", "yolo", *command], given, take, environment)
-        shell = shlex.join(
-            ["env", f"PYTHONPATH={arguments['code']}", "PYTHONDONTWRITEBYTECODE=1", "python3", "-m", "yolo", *command]
-        )
         argv = self._ssh(shell)
         if argv is not None:
             return stream(argv, given, take)

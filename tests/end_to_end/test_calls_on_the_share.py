@@ -1,4 +1,4 @@
-"""How often jobs call the NFS server for an image, so that it does not creep up. A run of many small images shows it."""
+"""How often jobs call the NFS server for an image, so that it does not creep up: in a run of many small images."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import os
 import shlex
 import shutil
 import signal
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -67,6 +68,39 @@ def test_any_names_and_bad_files_then_again(cluster, samples, tmp_path):
     assert second.metrics["counts"]["processed"] == len(BROKEN) + 1
     assert second.metrics["counts"]["resumed"] == len(GOOD)
     assert {item["path"] for item in second.metrics["failures"]} == failures.keys() - {"noise.jpg"}
+
+    # The same folder on the share, with a file that jobs may not read: nothing is sent, and the results are the same.
+    private = "ÿ private.jpg"
+    shutil.copy(photos(samples)[0], folder / private)
+    (folder / private).chmod(0o600)
+    with tarfile.open(tmp_path / "hard.tar", "w") as archive:
+        archive.add(folder, "hard")
+    cluster.send("manager", tmp_path / "hard.tar", "/var/tmp/hard.tar")
+    cluster.on("manager", "mkdir", "/srv/share/photos")
+    cluster.on("manager", "tar", "-x", "--same-permissions", "-C", "/srv/share/photos", "-f", "/var/tmp/hard.tar")
+    looks = (
+        "sh",
+        "-c",
+        "ls /srv/share/inputs; find /srv/share/photos -printf '%p %m %u %s %i %T@ %C@\\0' | sort -z | sha256sum",
+    )
+    before = cluster.on("manager", *looks)
+    on_share = cluster.infer("share:photos/hard", run_id="on-share")
+    assert on_share.code == 0
+    assert f"the user that jobs run as, can't read {private}; to include them, `chmod" in on_share.output
+    for name in ("images", "labels"):
+        assert files(on_share.results / name) == files(second.results / name)
+    for name in files(second.results / "labels"):
+        assert (on_share.results / "labels" / name).read_bytes() == (second.results / "labels" / name).read_bytes()
+    assert on_share.predictions == second.predictions
+    failed = {item["path"]: item["reason"] for item in on_share.metrics["failures"]}
+    assert failed.pop(private) == "can't be read: Permission denied"
+    assert failed == {item["path"]: item["reason"] for item in second.metrics["failures"]}
+    again = cluster.infer("share:/srv/share/photos/hard", "--check", run_id="on-share")
+    assert again.code == 0
+    # The submit host would try the failed image again.
+    assert changes(again.output) == {"localhost": 0, "manager1": 0, "submit1": 1}
+    assert cluster.on("manager", *looks) == before, "neither sent nor touched"
+    cluster.on("manager", "rm", "-r", "/srv/share/photos", "/var/tmp/hard.tar")
 
 
 def test_a_check_says_what_is_to_do_and_does_nothing(cluster, samples):

@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -264,14 +266,29 @@ def test_all_that_is_wrong_is_said_together_and_nothing_is_written(tmp_path, pho
     assert not (tmp_path / "cache").exists()
 
 
+def test_images_and_labels_that_are_not_there_are_said_together_with_what_else_is_wrong(tmp_path):
+    code, _, error = ask(tmp_path, here="/x", inputs={"images": "nowhere", "conf": "7", "labels": "nothing"})
+    assert code == 2
+    assert [line.partition(";")[0] for line in error.splitlines()] == [
+        "error: no such images: /x/nowhere",
+        "conf is '7'",
+        "no such labels: /x/nothing",
+    ]
+
+
 @pytest.mark.parametrize(
     ("inputs", "said"),
     [
         ({}, "images is not set; expected a folder, an image, a zip or a tar; several with commas"),
         ({"images": "-E"}, "no such images: {here}/-E; expected"),
         ({"images": "/nowhere at all"}, "no such images: /nowhere at all"),
+        ({"images": "https://example.org/a.jpg?x=1,2"}, "a URL is not fetched: https://example.org/a.jpg?x=1,2"),
+        ({"images": "share:"}, "images is 'share:'; expected a folder, an image"),
+        ({"images": "in,share:photos"}, "a folder on the share can't be one of several sources: in,share:photos"),
+        ({"images": "share:../photos"}, "the folder of images lies outside the share: /srv/photos"),
+        ({"images": "share:photos"}, "the folder on the share was not listed: /srv/share/photos"),
         ({"images": "empty"}, "no image to work on: {here}/empty holds 0 files"),
-        ({"images": "s3://bucket//x"}, "a path in each line: -e images=PATH; or s3://BUCKET/PREFIX"),
+        ({"images": "s3://bucket//x"}, "a path in each line: -e images=PATH; share:FOLDER"),
         ({"images": "in", "classes": "99"}, "classes is '99'; expected an index from 0 to 6 or a name of the weights"),
         ({"images": "in", "classes": ["zebra"]}, "classes is 'zebra'; expected an index from 0 to 6"),
         ({"images": "in", "imgsz": "333"}, "imgsz is '333'; expected a multiple of 32"),
@@ -308,7 +325,43 @@ def test_a_person_at_a_shell_gives_inputs_as_arguments(tmp_path, photos):
 
 def test_validating_does_no_more(tmp_path):
     code, said, _ = ask(tmp_path, "--validate", inputs={"images": "s3://my-bucket/photos"})
-    assert (code, said) == (0, [{"result": {"from_s3": True, "changed": False}}])
+    assert (code, said) == (0, [{"result": {"from_s3": True, "on_share": None, "changed": False}}])
+
+
+def test_a_folder_on_the_share_is_listed_there_and_not_sent(tmp_path, photos):
+    share = tmp_path / "share"
+    share.mkdir()
+    shutil.copytree(photos, share / "photos")
+    inputs = {"images": "share:photos", "run_id": "r"}
+    asked = {"share": str(share), "inputs": inputs}
+    _, said, _ = ask(tmp_path, "--validate", **asked)
+    place = said[-1]["result"]["on_share"]
+    assert place["folder"] == str(share / "photos")
+    code, said, error = yolo("list", "--share", share, place["folder"])
+    assert code == 0, error
+    listed = Path(place["listed"])
+    listed.parent.mkdir(parents=True)
+    listed.write_text(json.dumps(said[-1]["result"]["kept"]))
+
+    found = {}
+    for name, images in (("share", inputs["images"]), ("same", f"share:{share}/photos/"), ("sent", str(photos))):
+        code, said, error = ask(tmp_path, share=str(share), inputs=inputs | {"images": images})
+        assert code == 0, error
+        found[name] = said[-1]["result"]
+    request, sent = found["share"], found["sent"]
+    assert request["places"]["input"] == str(share / "photos")
+    assert (request["source"]["on_share"], request["source"]["doubtful"]) == (True, 0)
+    assert not Path(request["parcel"], "photos").exists(), "rsync would set the folder's mode"
+    assert not Path(request["parcel"], "inputs").exists()
+    kept = [Path(found[name]["parcel"], "runs/r/request.json").read_bytes() for name in ("share", "same")]
+    assert kept[0] == kept[1]
+
+    def entries(request):
+        return [replace(entry, mtime_ns=0) for entry in manifest.read(request["source"]["manifest"])]
+
+    assert entries(request) == entries(sent)
+    assert [entry.path for entry in entries(request) if entry.skip is None] == ["a.jpg", "b.jpg"]
+    assert request["lines"][1].endswith("; 1 file that can't be images; 1 hidden file or folder left out")
 
 
 def test_commands_and_their_help():

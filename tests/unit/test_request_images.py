@@ -339,6 +339,7 @@ def test_the_lists_give_rsync_what_it_needs_whatever_the_names(tmp_path):
     printed = images.list_images(str(tmp_path / "in"), tmp_path / "cache", tmp_path / "out")
     assert printed == {
         "root": str(tmp_path / "in"),
+        "on_share": False,
         "input_id": printed["input_id"],
         "manifest": printed["manifest"],
         "stamp": {"lines": 8, "sha256": hashlib.sha256(Path(printed["manifest"]).read_bytes()).hexdigest()},
@@ -410,7 +411,7 @@ def settle(path):
 @pytest.fixture
 def no_tick(monkeypatch):
     """Files of a test are always new: the index takes them all the same."""
-    monkeypatch.setattr(known_files, "_TICK_NS", 0)
+    monkeypatch.setattr(known_files, "TICK_NS", 0)
 
 
 def test_a_file_of_the_same_size_and_date_is_another_one(tmp_path, no_tick):

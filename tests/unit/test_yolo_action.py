@@ -128,7 +128,7 @@ def act(monkeypatch):
     def run(*calls: object, **arguments: object) -> SimpleNamespace:
         given = {
             "command": "status", "arguments": ["--follow"], "input": {}, "code": "/srv/share/code/x", "waits": True,
-            "time_limit": None, "extra_variables": False, **arguments,
+            "time_limit": None, "extra_variables": False, "sent": False, "kept": None, **arguments,
         }  # fmt: skip
         module = action.ActionModule.__new__(action.ActionModule)
         monkeypatch.setattr(module, "validate_argument_spec", lambda _: (None, given), raising=False)
@@ -261,6 +261,35 @@ def test_a_command_of_the_control_node_is_run_once(act):
         act(ended(-9), code="")
     ((argv, _),) = act(DONE, code="", command="request", arguments=[]).started[1:]
     assert argv == [sys.executable, "-m", "yolo", "request"]
+
+
+def test_a_command_is_run_on_a_host_that_has_no_code_yet_and_its_long_answer_is_kept(act, tmp_path):
+    kept = tmp_path / "cache" / "listed.json"
+    answer = said(result={"kept": {"files": [1]}, "changed": False})
+    given = {"code": "", "sent": True, "kept": str(kept), "command": "list", "arguments": ["/srv/a b"], "waits": False}
+    seen = act(answer, **given)
+    assert seen.result["result"] == {"changed": False}
+    assert json.loads(kept.read_bytes()) == {"files": [1]}
+    assert os.listdir(kept.parent) == ["listed.json"]
+    ((argv, sent),) = act(answer, **given).started[1:]
+    assert argv[0] == "ssh"
+    assert argv[1].endswith("list '/srv/a b' --from -")
+    assert json.loads(sent.split(b"\n", 1)[1]) == {"kept": {"files": [1]}}
+    with pytest.raises(AnsibleActionFail, match="No route to host"):
+        act(ended(255, "ssh: connect to host manager1: No route to host"), **given)
+
+
+def test_the_code_that_is_sent_runs_by_itself_and_leaves_nothing(tmp_path):
+    (tmp_path / "share" / "photos").mkdir(parents=True)
+    (tmp_path / "tmp").mkdir()
+    command = ["list", "--share", tmp_path / "share", tmp_path / "share" / "photos", "--from", "-"]
+    done = subprocess.run(
+        ["/usr/bin/env", "-i", f"TMPDIR={tmp_path}/tmp", sys.executable, "-I", "-c", action.RUN_SENT, *command],
+        input=action.pack_code(action.PROJECT / "files" / "yolo") + b"{}",
+        capture_output=True,
+    )
+    assert json.loads(done.stdout)["result"]["kept"]["files"] == [], done.stderr
+    assert os.listdir(tmp_path / "tmp") == []
 
 
 def test_a_real_command_streams(tmp_path):

@@ -14,6 +14,7 @@ from ..share.errors import EXIT_ERROR, run_cli
 
 COMMANDS = {
     "request": "control node: check what a user asks of a run, list its images, find its weights",
+    "list": "central manager: list the images of a folder that lies on the share",
     "prepare": "submit host: have the pool prepare the model, write the run's settings",
     "submit": "submit host: plan what a pass has not done yet and submit it",
     "status": "submit host: how far a submission is, how fast, what stands still and why",

@@ -39,17 +39,25 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise YoloError("not an input", text, "NAME=VALUE")
         given[name] = value
     named = [*context.get("named", []), *(text.partition("=")[0] for text in args.inputs)]
-    values = read_inputs(given, named, context.get("prefixes", []))
+    here = Path(context.get("here", ".")).absolute()
+    cache = Path(context.get("cache", "~/.cache/condor-yolo")).expanduser().absolute()
+    share, site, copy = context.get("share", "/srv/share"), context.get("site", ""), context.get("copy", "")
+    checks = {
+        "images": lambda text: request.check_images(text, here, share),
+        "labels": lambda text: request.check_labels(text, here),
+    }
+    values = read_inputs(given, named, context.get("prefixes", []), checks)
     if args.validate:
-        say(result={"from_s3": request.is_on_s3(values), "changed": False})
+        on_share = request.place_on_share(values, cache, share, site)
+        say(result={"from_s3": request.is_on_s3(values), "on_share": on_share, "changed": False})
         return 0
     found = request.resolve(
         values,
-        here=Path(context.get("here", ".")).absolute(),
-        cache=Path(context.get("cache", "~/.cache/condor-yolo")).expanduser().absolute(),
-        share=context.get("share", "/srv/share"),
-        site=context.get("site", ""),
-        copy=context.get("copy", ""),
+        here=here,
+        cache=cache,
+        share=share,
+        site=site,
+        copy=copy,
         hosts=context.get("hosts", []),
         price_table=context.get("price_table", {}),
         job=context.get("job", {}),

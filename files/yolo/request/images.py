@@ -11,7 +11,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache as cache_calls
@@ -37,17 +37,19 @@ _KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Images on the control node.
+    """Images on the control node, or in a folder of the share.
 
     Attributes:
         root: Absolute path of the folder that the manifest's paths are relative to.
         input_id: Name of the staged folder on the share; the same for the same input.
         manifest: What it holds.
+        on_share: Whether ``root`` is a path on the share, where the images are already.
     """
 
     root: str
     input_id: str
     manifest: Manifest
+    on_share: bool = False
 
 
 def resolve(
@@ -67,16 +69,14 @@ def resolve(
     """
     path = os.path.abspath(os.path.expanduser(images))
     name = os.path.basename(path)
-    path_hash = hashlib.sha256(manifest.encode(path)).hexdigest()[:_HASH_LENGTH]
-    input_id = f"{slug(name)}-{path_hash}"
+    input_id = f"{slug(name)}-{_short_hash(path)}"
     if (paths := several(path)) is not None:
         root = os.path.commonpath([file if file.is_dir() else file.parent for file in paths])
         source = Source(root, input_id, listing.build_several(root, paths, known(input_id)))
     elif os.path.isdir(path):
         source = Source(path, input_id, listing.build(path, known(input_id)))
     elif not os.path.exists(path):
-        refuse_others(images)
-        raise YoloError("no such images", images, EXPECTED, "check the path given as images=")
+        raise _missing(images)
     elif os.path.splitext(name)[1].lower() in WRITTEN_SUFFIXES or _is_image(path):
         source = Source(os.path.dirname(path), input_id, listing.build_single(path, known(input_id)))
     else:
@@ -87,9 +87,58 @@ def resolve(
         stem = name[: len(name) - len(packed)]
         input_id = f"{slug(stem)}-{content_hash[:_HASH_LENGTH]}"
         source = Source(os.fspath(folder), input_id, listing.build(folder, known(input_id)))
+    refuse_empty(images, source)
+    return source
+
+
+def refuse_missing(images: str) -> None:
+    """Refuse images that are not there.
+
+    Args:
+        images: See :func:`resolve`; absolute.
+
+    Raises:
+        YoloError: They are not there.
+        OSError: A list of paths can't be read.
+    """
+    if several(images) is None and not os.path.exists(images):
+        raise _missing(images)
+
+
+def _missing(images: str) -> YoloError:
+    refuse_others(images)
+    return YoloError("no such images", images, EXPECTED, "check the path given as images=")
+
+
+def resolve_listed(images: str, listed: Mapping[str, Any]) -> Source:
+    """Return the images of a folder on the share.
+
+    Args:
+        images: The folder, as the user named it.
+        listed: See ``on_share.list_folder``.
+
+    Raises:
+        YoloError: There is no image.
+    """
+    root = listed["root"]
+    input_id = f"{slug(os.path.basename(root))}-{_short_hash(root)}"
+    source = Source(root, input_id, listing.from_rows(listed["files"], listed["ignored"]), on_share=True)
+    refuse_empty(images, source)
+    return source
+
+
+def refuse_empty(images: str, source: Source) -> None:
+    """Refuse a source without an image.
+
+    Raises:
+        YoloError: It has none.
+    """
     if not any(source.manifest.images):
         raise YoloError("no image to work on", _nothing(images, source.manifest), EXPECTED)
-    return source
+
+
+def _short_hash(path: str) -> str:
+    return hashlib.sha256(manifest.encode(path)).hexdigest()[:_HASH_LENGTH]
 
 
 def _is_image(path: str) -> bool:
@@ -136,19 +185,28 @@ def list_images(
     checksum: bool = False,
     max_bytes: int = MAX_ZIP_BYTES,
 ) -> dict[str, Any]:
-    """Write the manifest and the lists for rsync; return where they are and what they hold.
-
-    Each call gets a folder of its own in ``out``, so that calls at the same time do not mix; those of the past days go.
-    The new index stands there too. It may replace the one in ``known`` only after everything was sent: what the index
-    says of a file is also what its copy on the share is taken for.
-    """
+    """List the images of the control node for a run, see :func:`resolve` and :func:`write_lists`."""
 
     @cache_calls
     def read_known(input_id: str) -> Index:
         return {} if known is None or checksum else known_files.read_index(known / input_id)
 
     source = resolve(images, cache, max_bytes, read_known)
-    before = read_known(source.input_id)
+    return write_lists(source, out, read_known(source.input_id))
+
+
+def write_lists(source: Source, out: Path, before: Index) -> dict[str, Any]:
+    """Write the manifest and the lists for rsync; return where they are and what they hold.
+
+    Each call gets a folder of its own in ``out``, so that calls at the same time do not mix; those of the past days go.
+    The new index stands there too. It may replace the one in ``known`` only after everything was sent: what the index
+    says of a file is also what its copy on the share is taken for.
+
+    Args:
+        source: The images.
+        out: Folder on this host.
+        before: What was known of them the last time.
+    """
     out.mkdir(parents=True, exist_ok=True)
     _forget_old(out)
     listed = Path(tempfile.mkdtemp(dir=os.path.abspath(out)))
@@ -159,10 +217,12 @@ def list_images(
     doubtful = (
         path
         for entry in source.manifest.images
-        if known_files.needs_comparing(before.get(path := manifest.encode(entry.path)), index[path])
+        if not source.on_share
+        and known_files.needs_comparing(before.get(path := manifest.encode(entry.path)), index[path])
     )
     return {
         "root": source.root,
+        "on_share": source.on_share,
         "input_id": source.input_id,
         "manifest": str(listed / "manifest.jsonl"),
         "stamp": manifest.stamp(listed / "manifest.jsonl"),

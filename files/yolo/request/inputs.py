@@ -10,7 +10,7 @@ from typing import Any
 
 from ..share.errors import YoloError, one_line
 from ..share.limits import AUTO, ENGINES, IMGSZ, MAX_DET, PRECISIONS, THREADS
-from . import sources
+from . import on_share, sources
 
 MODES = {"parallel": ["parallel"], "single": ["single"], "compare": ["single", "parallel"]}
 """Values of the input ``mode``, and the passes of each in their order."""
@@ -97,8 +97,9 @@ def _optional(read: Callable[[str], Any], absent: Any = None) -> Callable[[str],
 
 
 def _images(text: str) -> str:
-    if not text or (text.startswith(S3) and not re.fullmatch(_S3_PATTERN, text)):
+    if text in ("", on_share.PREFIX) or (text.startswith(S3) and not re.fullmatch(_S3_PATTERN, text)):
         raise ValueError
+    on_share.refuse_mixed(text)
     return text
 
 
@@ -132,7 +133,7 @@ class Input:
 
 
 INPUTS = {
-    "images": Input(_images, "", f"{sources.EXPECTED}: -e images=PATH; or {_S3_EXPECTED}"),
+    "images": Input(_images, "", f"{sources.EXPECTED}: -e images=PATH; {on_share.EXPECTED}; or {_S3_EXPECTED}"),
     "weights": Input(str, "demo", "a .pt or .onnx file, an OpenVINO folder, a released name such as yolov5s, or demo"),
     "weights_url": Input(str, "", "https://..., s3://... or a path: the folder of released weights, or one .pt"),
     "trust_weights": Input(boolean, "false", "true or false"),
@@ -170,13 +171,19 @@ OTHER_VARIABLES = ("memory", "disk", "reserve", "cache", "log_dir", "share", "us
 """Variables of the role, without :data:`ROLE`, that are about the cluster or a job's size and have no short name."""
 
 
-def read_inputs(given: Mapping[str, Any], named: Iterable[str] = (), prefixes: Collection[str] = ()) -> dict[str, Any]:
+def read_inputs(
+    given: Mapping[str, Any],
+    named: Iterable[str] = (),
+    prefixes: Collection[str] = (),
+    checks: Mapping[str, Callable[[Any], object]] | None = None,
+) -> dict[str, Any]:
     """Return the value of each input.
 
     Args:
         given: What was asked for, by the names in :data:`INPUTS`; what is absent has its default.
         named: Names of all variables on the user's command line.
         prefixes: What names of variables of the project's other parts begin with.
+        checks: What else is checked of the values of some inputs; a ``YoloError`` says what is wrong.
 
     Raises:
         WrongInputsError: All that is wrong, together: values, and names that are no input's.
@@ -187,6 +194,10 @@ def read_inputs(given: Mapping[str, Any], named: Iterable[str] = (), prefixes: C
         try:
             # YAML may have made a number or a truth value of it.
             values[name] = entry.read(value if name == "classes" else str(value).strip())
+            if checks and name in checks:
+                checks[name](values[name])
+        except YoloError as error:
+            problems.append(str(error))
         except ValueError:
             if name == "images" and not str(value).strip():
                 problems.append(f"images is not set; expected {entry.expected}")

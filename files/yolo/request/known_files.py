@@ -23,8 +23,8 @@ from ..share.fsio import write_jsonl
 _BLOCK = 1 << 20
 
 
-# A file that was changed so short a time ago may be changed again within one tick of the file system's clock.
-_TICK_NS = 2_000_000_000
+TICK_NS = 2_000_000_000
+"""A file that was changed so short a time ago may be changed again within one tick of the file system's clock."""
 
 
 RULES = 1
@@ -100,7 +100,7 @@ def read_index(path: Path) -> dict[bytes, Known]:
 
 def write_index(path: Path, index: Index) -> None:
     """Write an index, without files that were changed just now: they may be changed again unseen."""
-    newest = time.time_ns() - _TICK_NS
+    newest = time.time_ns() - TICK_NS
     write_jsonl(
         path,
         (

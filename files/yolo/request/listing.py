@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from ..share.bounded_map import bounded_map
 from ..share.errors import YoloError
 from ..share.layout import WRITTEN_SUFFIXES, image_key
-from ..share.manifest import decode
+from ..share.manifest import decode, encode
 from ..share.records import Entry
 from .known_files import Index, Known, examine
 
@@ -120,6 +121,34 @@ def build_several(root: str | os.PathLike[str], paths: Iterable[str | os.PathLik
             whole = os.path.normpath(os.path.join(relpath, item.path))
             found.setdefault(whole, replace(item, path=whole))
     return _manifest(base, found.values(), ignored, index)
+
+
+def to_rows(manifest: Manifest) -> list[list[Any]]:
+    """Return what :func:`from_rows` makes the manifest of again, as JSON has it.
+
+    Returns:
+        For each file its path, size, ``mtime_ns``, ``skip`` and ``content``, and of one that was looked into also
+        ``ctime_ns``, inode and rules, see ``known_files.Known``.
+    """
+    rows: list[list[Any]] = []
+    for entry in manifest.entries:
+        known = manifest.index.get(encode(entry.path))
+        marks = [] if known is None else [known.ctime_ns, known.inode, known.rules]
+        rows.append([entry.path, entry.size, entry.mtime_ns, entry.skip, entry.content, *marks])
+    return rows
+
+
+def from_rows(rows: Iterable[Sequence[Any]], ignored: int) -> Manifest:
+    """Undo :func:`to_rows`."""
+    found: list[_Found] = []
+    index: dict[bytes, Known] = {}
+    for path, size, mtime_ns, skip, content, *marks in rows:
+        name = encode(path)
+        found.append(_Found(name, size, mtime_ns, skip, content))
+        if marks:
+            ctime_ns, inode, rules = marks
+            index[name] = Known(size, mtime_ns, ctime_ns, inode, content, skip, rules)
+    return Manifest(tuple(_entries(found)), ignored, index)
 
 
 def _manifest(base: bytes, found: Iterable[_Found], ignored: int, index: Index) -> Manifest:

@@ -19,7 +19,7 @@ from ..share.classes import class_indices
 from ..share.errors import YoloError
 from ..share.layout import ID_LENGTH, Share
 from ..share.words import plural
-from . import images, parcel, weights
+from . import images, on_share, parcel, sources, weights
 from .checkpoint_check import check_checkpoint
 from .code_id import code_id, pack_code
 from .export_metadata import check_export, read_class_names
@@ -32,7 +32,7 @@ DEFAULT_CONF = 0.25
 
 _MIB = 1 << 20
 _FOR_PUBLISHING = ("known", "results", "results_to", "labels", "unpack", "lines")
-_OF_CONTROL_NODE = ("root", "manifest", "files_from", "doubtful", "doubtful_from", "index")
+_OF_CONTROL_NODE = ("root", "on_share", "manifest", "files_from", "doubtful", "doubtful_from", "index")
 
 
 def resolve(
@@ -76,8 +76,16 @@ def resolve(
         names = read_class_names(found.kind, Path(found.path), found.files)
     classes = values["classes"] if names is None else class_indices(values["classes"], names)
     known = cache / "known" / hashlib.sha256(site.encode()).hexdigest()[:ID_LENGTH]
-    path = copy or _paths(values["images"], here)
-    source = images.list_images(path, cache / "zips", cache / "staging", known, values["checksum"])
+    asked = values["images"]
+    warning = None
+    if on_share.is_on_share(asked):
+        path = on_share.PREFIX + on_share.folder_of(asked, share)
+        listed = _listed(place_on_share(values, cache, share, site))
+        warning = on_share.unreadable(listed)
+        source = images.write_lists(images.resolve_listed(path, listed), cache / "staging", {})
+    else:
+        path = copy or _paths(asked, here)
+        source = images.list_images(path, cache / "zips", cache / "staging", known, values["checksum"])
     run_id = values["run_id"] or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
     places = Share(Path(share))
     code = code_id()
@@ -87,7 +95,7 @@ def resolve(
         "new_id": not values["run_id"],
         "mode": values["mode"],
         "passes": MODES[values["mode"]],
-        "images": values["images"] if copy else path,
+        "images": asked if copy else path,
         "source": source,
         "known": str(known / source["input_id"]),
         "weights": asdict(found) | {"trusted": trusted},
@@ -105,25 +113,25 @@ def resolve(
         "prices": prices_of(values["price_per_hour"], hosts, price_table or {}),
         "places": {
             "run": str(places.run(run_id).root),
-            "input": str(places.input(source["input_id"])),
+            "input": source["root"] if source["on_share"] else str(places.input(source["input_id"])),
             "weights": str(places.weights(found.weights_id).root),
             "code": str(places.code(code)),
         },
         "results": os.path.join(_path(values["results"], here), run_id),
         "results_to": values["results_to"],
-        "labels": _labels(values["labels"], here),
+        "labels": check_labels(values["labels"], here),
         "unpack": values["unpack"],
     }
-    request["lines"] = describe(request)
+    request["lines"] = describe(request) + ([warning] if warning else [])
     lists = Path(source["manifest"]).parent
     fsio.write_json(lists / "request.json", for_the_share(request), indent=1)
-    on_share = {name: Path(place) for name, place in request["places"].items()}
+    place = {name: Path(path) for name, path in request["places"].items()}
     weights_folder = Path(found.path) if found.kind == "openvino" else Path(found.path).parent
-    files = {on_share["run"] / name: lists / name for name in ("manifest.jsonl", "request.json")}
-    files |= {on_share["weights"] / "source" / name: weights_folder / name for name in found.files}
+    files = {place["run"] / name: lists / name for name in ("manifest.jsonl", "request.json")}
+    files |= {place["weights"] / "source" / name: weights_folder / name for name in found.files}
     pack_code(lists / "code.zip")
-    files[on_share["code"]] = lists / "code.zip"
-    parcel.lay_out(lists / "parcel", Path(share), files, folders=[on_share["input"]])
+    files[place["code"]] = lists / "code.zip"
+    parcel.lay_out(lists / "parcel", Path(share), files, folders=[] if source["on_share"] else [place["input"]])
     return request | {"parcel": str(lists / "parcel")}
 
 
@@ -149,7 +157,26 @@ def describe(request: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _labels(text: str, here: Path) -> str:
+def check_images(text: str, here: Path, share: str) -> None:
+    """Check what can be checked of the input ``images`` without reading much.
+
+    Raises:
+        YoloError: It is a URL, a path that is not there, or on the share no place for images.
+        OSError: A list of paths can't be read.
+    """
+    if on_share.is_on_share(text):
+        on_share.folder_of(text, share)
+    elif not text.startswith(S3):
+        sources.refuse_url(text)
+        images.refuse_missing(_paths(text, here))
+
+
+def check_labels(text: str, here: Path) -> str:
+    """Return the absolute path of the labels; empty if none were given.
+
+    Raises:
+        YoloError: They are not there.
+    """
     if not text:
         return ""
     path = _path(text, here)
@@ -168,6 +195,32 @@ def _paths(text: str, here: Path) -> str:
 
 def _path(text: str, here: Path) -> str:
     return os.path.normpath(os.path.join(here, os.path.expanduser(text)))
+
+
+def place_on_share(values: Mapping[str, Any], cache: Path, share: str, site: str) -> dict[str, str] | None:
+    """Return the folder of the share that the images are in, and where its list belongs on this host.
+
+    Returns:
+        ``folder`` and ``listed``; None if the images are elsewhere.
+
+    Raises:
+        YoloError: It is no place for images.
+    """
+    if not on_share.is_on_share(values["images"]):
+        return None
+    folder = on_share.folder_of(values["images"], share)
+    name = hashlib.sha256(f"{site}\0{folder}".encode("utf-8", "surrogateescape")).hexdigest()[:ID_LENGTH]
+    return {"folder": folder, "listed": str(cache / "on-share" / f"{name}.json")}
+
+
+def _listed(place: Mapping[str, str] | None) -> Any:
+    assert place is not None, "the images are on the share"
+    try:
+        return fsio.read_json(place["listed"])
+    except (FileNotFoundError, ValueError):
+        raise YoloError(
+            "the folder on the share was not listed", place["folder"], remedy="run_inference.yml does that first"
+        ) from None
 
 
 def is_on_s3(values: Mapping[str, Any]) -> bool:

@@ -23,15 +23,24 @@ def refuse_others(text: str) -> None:
     Raises:
         YoloError: It is a URL, a video or a PDF.
     """
+    refuse_url(text)
     suffix = os.path.splitext(text)[1].lower()
-    if re.match(r"(https?|ftp|rtsp)://", text, re.IGNORECASE):
-        raise YoloError("a URL is not fetched", text, EXPECTED, "download it first, or put it into a bucket: s3://...")
     if suffix in _VIDEOS:
         raise YoloError(
             "a video is not an image", text, EXPECTED, _command("ffmpeg -i VIDEO -vf fps=1 FOLDER/%06d.jpg")
         )
     if suffix == ".pdf":
         raise YoloError("a PDF is not an image", text, EXPECTED, _command("pdftoppm -jpeg -r 150 PDF FOLDER/page"))
+
+
+def refuse_url(text: str) -> None:
+    """Refuse a URL; to be called before the text is made a path.
+
+    Raises:
+        YoloError: It is one.
+    """
+    if re.match(r"(https?|ftp|rtsp)://", text, re.IGNORECASE):
+        raise YoloError("a URL is not fetched", text, EXPECTED, "download it first, or put it into a bucket: s3://...")
 
 
 def _command(text: str) -> str:
