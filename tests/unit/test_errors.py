@@ -1,4 +1,7 @@
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,17 @@ def test_a_bug_keeps_its_traceback():
 def test_the_exit_code_of_main_is_kept():
     assert run_cli(lambda argv: 3) == 3
     assert run_cli(lambda argv: None) == 0
+
+
+def test_an_error_that_cannot_be_said_has_an_exit_code_of_its_own():
+    script = """
+import sys
+from yolo.share.errors import YoloError, run_cli
+def main(_):
+    raise YoloError("full")
+sys.exit(run_cli(main))
+"""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(__file__).parents[2] / "files")}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stderr=full, env=environment, check=False)
+    assert done.returncode == 74

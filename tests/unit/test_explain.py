@@ -155,6 +155,11 @@ def test_a_job_that_failed_shows_its_last_words_and_where_there_are_more():
     assert "s001-c00003.err" in found.remedy
 
 
+def test_a_job_that_could_not_say_why_it_failed_was_on_a_share_that_was_full_or_gone():
+    found = explain.explain_exit(job(JobStatus=4, ExitCode=74), "what an earlier attempt said")
+    assert found.reason.endswith("ended with exit code 74: it could not write to the share, which was full or gone")
+
+
 def test_an_empty_pool_is_named():
     assert "no execute host" in explain.explain_idle(job(), []).reason
     dynamic_only = [{**SLOT, "PartitionableSlot": False, "DynamicSlot": True}]

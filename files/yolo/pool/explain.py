@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..share.errors import one_line
+from ..share.errors import EXIT_UNSAID, one_line
 from .ads import Ad, failed_exit, job_id, number, state, text
 
 _RUN_AGAIN = "run the same run_id again: only what is missing or failed is done"
@@ -236,7 +236,9 @@ def explain_exit(ad: Ad, tail: str = "", gone: bool = True) -> Explanation:
     reason = f"job {job_id(ad)} {failed_exit(ad)}"
     if host := text(ad, "LastRemoteHost"):
         reason += f" on {host}"
-    if tail:
+    if number(ad, "ExitCode") == EXIT_UNSAID:
+        reason += ": it could not write to the share, which was full or gone"
+    elif tail:
         reason += f". Its last words: {one_line(tail)}"
     where = text(ad, "Err") or "the job's error file"
     after = f"then {_RUN_AGAIN}" if gone else _OTHERS_GO_ON

@@ -6,11 +6,15 @@ An error says four things in one line: what was wrong, the value, what is expect
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
 
 EXIT_ERROR = 2
 """Exit code of a command that stopped with a :class:`YoloError`."""
+
+EXIT_UNSAID = 74
+"""Exit code of one that could not even say so; EX_IOERR of <sysexits.h>."""
 
 
 def one_line(text: object) -> str:
@@ -84,7 +88,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
     """Run a command line's ``main`` and return the exit code for ``sys.exit``.
 
     A :class:`YoloError` or an operating system error becomes one line on stderr and exit code 2;
-    any other exception is a bug and keeps its traceback.
+    any other exception is a bug and keeps its traceback. Exit code :data:`EXIT_UNSAID` where stderr can't be written, as
+    that of a job can't on a share that is full.
     """
     try:
         return main(None) or 0
@@ -94,5 +99,10 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
         raise
     except OSError as error:
         message = str(from_os_error(error))
-    print(f"error: {message}", file=sys.stderr)
+    try:
+        print(f"error: {message}", file=sys.stderr, flush=True)
+    except OSError:
+        # What is left in the buffer is tried once more when Python ends, and would change the exit code.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+        return EXIT_UNSAID
     return EXIT_ERROR
