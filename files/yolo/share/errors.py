@@ -88,8 +88,8 @@ def run_cli(main: Callable[[Sequence[str] | None], int | None]) -> int:
     """Run a command line's ``main`` and return the exit code for ``sys.exit``.
 
     A :class:`YoloError` or an operating system error becomes one line on stderr and exit code 2;
-    any other exception is a bug and keeps its traceback. Exit code :data:`EXIT_UNSAID` where stderr can't be written, as
-    that of a job can't on a share that is full.
+    any other exception is a bug and keeps its traceback. Where stderr can't be written, as that of a job can't on a
+    share that is full, the exit code is :data:`EXIT_UNSAID`.
     """
     try:
         return main(None) or 0
