@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ ITEM_BYTES = {
 }
 """Kinds of values, and the bytes of each."""
 
+_MOST_NUMBERS = 1 << 16
+_FORMATS = {"HalfStorage": "<e", "FloatStorage": "<f", "DoubleStorage": "<d", "LongStorage": "<q", "IntStorage": "<i"}
+
 TASKS = {
     "detect": ("DetectionModel", "Model", "YOLOv10DetectionModel", "WorldModel", "YOLOEModel"),
     "rt-detr": ("RTDETRDetectionModel",),
@@ -47,13 +51,13 @@ TASKS = {
 }
 """What a model is for, by the name of its class."""
 
-_ANY = r"[A-Za-z_]\w*"
+# getattr: a model whose layers were fused holds their other method. Like all names here it stays a record.
 _NAMES = re.compile(
     r"""
-    collections\.OrderedDict | builtins\.(set|frozenset|object|dict|list|tuple|int|float|str|bool|slice|complex)
+    collections\.OrderedDict | builtins\.(getattr|set|frozenset|object|dict|list|tuple|int|float|str|bool|slice|complex)
   | torch\.\w+Storage | torch\.(Size|device|float16|float32|float64|bfloat16|int64|int32|uint8|bool)
   | torch\._utils\._rebuild_(parameter|tensor|tensor_v2) | torch\.nn\.parameter\.Parameter
-  | torch\.nn\.modules\.\w+\.[A-Z]\w*
+  | torch\.nn\.modules\.\w+\.[A-Z]\w* | torch\.nn\.modules\.linear\._LinearWithBias
   | models\.(common|experimental|yolo)\.[A-Z]\w*
   | ultralytics\.nn\.(tasks|modules\.(conv|block|head|transformer|activation|utils))\.[A-Z]\w*
   | ultralytics\.utils\.(IterableSimpleNamespace|loss\.\w+|tal\.\w+)
@@ -207,6 +211,20 @@ class CheckpointFile:
         except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, KeyError) as error:
             raise self._error(str(error)) from None
 
+    def numbers(self, tensor: Tensor) -> list[float]:
+        """Return the values of a tensor in the order of its axes; for few.
+
+        Raises:
+            YoloError: They are damaged, or of a kind that is not read here.
+        """
+        if tensor.kind not in _FORMATS or max(math.prod(tensor.size), tensor.count) > _MOST_NUMBERS:
+            raise self._error(f"{tensor.count} values of the kind {tensor.kind} in place of a few numbers")
+        data, width = self.values(tensor), ITEM_BYTES[tensor.kind]
+        places = [tensor.offset]
+        for size, step in zip(tensor.size, tensor.stride, strict=True):
+            places = [place + index * step for place in places for index in range(size)]
+        return [float(struct.unpack_from(_FORMATS[tensor.kind], data, place * width)[0]) for place in places]
+
     def check_tensors(self) -> None:
         """Check that the file has the values of all of the model's tensors.
 
@@ -251,14 +269,17 @@ class CheckpointFile:
         )
 
 
-def _children(record: Record, deep: int = 0) -> Iterator[Record]:
-    """Walk over a module and all below it; a module that is within itself is not followed without end."""
-    yield record
-    modules = record.state.get("_modules")
-    if deep < 24 and isinstance(modules, Mapping):
-        for child in modules.values():
-            if isinstance(child, Record):
-                yield from _children(child, deep + 1)
+def _children(record: Record) -> Iterator[Record]:
+    """Walk over a module and all below it, each once: modules may be shared, or within themselves."""
+    seen, left = {id(record)}, [record]
+    while left:
+        found = left.pop()
+        yield found
+        modules = found.state.get("_modules")
+        for child in modules.values() if isinstance(modules, Mapping) else ():
+            if isinstance(child, Record) and id(child) not in seen:
+                seen.add(id(child))
+                left.append(child)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:
