@@ -42,6 +42,17 @@ def test_one_without_the_values_of_a_tensor(tmp_path):
         check_checkpoint(write(tmp_path / "best.pt", content, values))
 
 
+def test_one_with_a_changed_byte_in_a_tensor(tmp_path):
+    values = Values()
+    path = write(tmp_path / "best.pt", classic(values), values)
+    data = path.read_bytes()
+    member = max(values.members.values(), key=len)
+    place = data.index(member) + len(member) // 2
+    path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+    with pytest.raises(YoloError, match=r"^the checkpoint is damaged: best\.pt: Bad CRC-32"):
+        check_checkpoint(path)
+
+
 def test_a_state_dict_alone(tmp_path):
     values = Values()
     content = {"model.0.conv.weight": values.tensor([1.0], 1)}
@@ -169,8 +180,8 @@ def _not_the_head(content, values):
         (_no_weight, "torch.nn.modules.conv.Conv2d lacks its weight"),
         (_other_shape, "weight of torch.nn.modules.conv.Conv2d is (4, 3, 3, 3), not (5, 3, 3, 3)"),
         (_other_classes, "its head does not give 16 values, for 2 anchors and 3 classes"),
-        (_anchors, "its anchors are (1, 1, 3), not positive (levels, anchors, 2)"),
-        (_negative_anchors, "its anchors are (1, 2, 2), not positive"),
+        (_anchors, "its anchors have the shape (1, 1, 3), not (levels, anchors, 2)"),
+        (_negative_anchors, "an anchor has the side -3: anchors that were not set by a training"),
         (_levels, "its head has 1 levels, 2 strides and anchors of 1"),
         (_not_a_number, "a tensor holds values that are no numbers"),
         (_unknown_layer, "it has a models.common.CBAM, a layer that is not supported"),

@@ -10,6 +10,7 @@ import math
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +68,8 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
+_CHUNK = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, KeyError)
 _CORRUPT = "copy or download it again"
 
 
@@ -123,7 +126,7 @@ class CheckpointFile:
                 if self._bytes[pickles[0]] > MOST_BYTES:
                     raise self._error(f"its pickle has {self._bytes[pickles[0]]} bytes, at most {MOST_BYTES} are read")
                 data = archive.read(pickles[0])
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        except _DAMAGED as error:
             raise self._error(str(error)) from None
         try:
             self.content: Any = read_pickle(data, lambda name: _NAMES.fullmatch(str(name)) is not None)
@@ -208,7 +211,7 @@ class CheckpointFile:
         try:
             with zipfile.ZipFile(self._path) as archive:
                 return archive.read(tensor.storage)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, KeyError) as error:
+        except _DAMAGED as error:
             raise self._error(str(error)) from None
 
     def numbers(self, tensor: Tensor) -> list[float]:
@@ -226,16 +229,25 @@ class CheckpointFile:
         return [float(struct.unpack_from(_FORMATS[tensor.kind], data, place * width)[0]) for place in places]
 
     def check_tensors(self) -> None:
-        """Check that the file has the values of all of the model's tensors.
+        """Check that the file has the values of all of the model's tensors, and that their checksums are right.
 
         Raises:
-            YoloError: It has not.
+            YoloError: It has not, or they are not.
         """
+        storages: set[str] = set()
         for record in _children(self.model()):
             for part in ("_parameters", "_buffers"):
                 for value in (record.state.get(part) or {}).values():
                     if value is not None:
-                        self.tensor(value)
+                        storages.add(self.tensor(value).storage)
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                for name in sorted(storages):
+                    with archive.open(name) as values:
+                        while values.read(_CHUNK):
+                            pass
+        except _DAMAGED as error:
+            raise self._error(str(error)) from None
 
     def _check(self, tensor: Tensor) -> None:
         if tensor.kind not in ITEM_BYTES:

@@ -280,8 +280,10 @@ def _head(file: CheckpointFile, record: Record) -> None:
     if found is None:
         raise _WrongPartError(f"{record.of} lacks its anchors")
     shape, anchors = file.tensor(found).size, _numbers(file, found)
-    if len(shape) != 3 or shape[2] != 2 or not all(anchor > 0 for anchor in anchors):
-        raise _WrongPartError(f"its anchors are {shape}, not positive (levels, anchors, 2)")
+    if len(shape) != 3 or shape[2] != 2 or not anchors:
+        raise _WrongPartError(f"its anchors have the shape {shape}, not (levels, anchors, 2)")
+    if min(anchors) <= 0:
+        raise _WrongPartError(f"an anchor has the side {min(anchors):g}: anchors that were not set by a training")
     strides = _numbers(file, record.state["stride"])
     if not len(convolutions) == len(strides) == shape[0]:
         raise _WrongPartError(
