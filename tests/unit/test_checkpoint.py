@@ -127,6 +127,10 @@ def test_a_checkpoint_for_another_task(checkpoint, exporter):
             ModuleNotFoundError("No module named 'mylab'", name="mylab"),
             "needs a Python module which is not installed: best.pt needs mylab; expected a .pt written by ultralytics",
         ),
+        (
+            TypeError("ERROR x.pt appears to be an Ultralytics YOLOv5 model originally trained with yolov5"),
+            "a checkpoint of ultralytics/yolov5 that has more than that project's own layers: best.pt; expected one",
+        ),
         (RuntimeError("PytorchStreamReader failed\n/tmp/x/weights.pt"), "best.pt: RuntimeError: PytorchStreamReader"),
         (EOFError(), "cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics: best.pt"),
     ],

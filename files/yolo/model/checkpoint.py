@@ -161,6 +161,14 @@ def _pt_error(name: str, error: Exception) -> YoloError:
             "a .pt written by ultralytics",
             "export it to ONNX where that module is installed and give the .onnx file",
         )
+    if isinstance(error, TypeError) and "originally trained with" in text:
+        # What ultralytics says of a checkpoint of the other project, which it does not run.
+        return YoloError(
+            "a checkpoint of ultralytics/yolov5 that has more than that project's own layers",
+            name,
+            "one that is read without trust_weights=yes: only the code that made it can load this one",
+            "export it there with export.py --include onnx --dynamic and give the .onnx file",
+        )
     return YoloError(
         "the checkpoint cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics",
         f"{name}: {type(error).__name__}: {text[:200]}",
