@@ -18,24 +18,27 @@ def name(dotted: str) -> Global:
 
 def dump(value: Any) -> bytes:
     """Return the pickle of plain values, names, records and references."""
-    return b"\x80\x02" + _opcodes(value) + b"."
+    return b"\x80\x02" + opcodes(value) + b"."
 
 
-def _opcodes(value: Any) -> bytes:
+def opcodes(value: Any) -> bytes:
+    """Return the opcodes that put a value onto the unpickler's stack; bytes are such opcodes."""
+    if isinstance(value, bytes):
+        return value
     if isinstance(value, Global):
         return f"c{value.module}\n{value.name}\n".encode()
     if isinstance(value, Record):
-        made = _opcodes(value.of) + _opcodes(value.arguments)
+        made = opcodes(value.of) + opcodes(value.arguments)
         made += b"R" if value.of.name[0] in "_abcdefghijklmnopqrstuvwxyz" else b"\x81"
-        return made + (_opcodes(value.state) + b"b" if value.state else b"")
+        return made + (opcodes(value.state) + b"b" if value.state else b"")
     if isinstance(value, Reference):
-        return _opcodes(value.of) + b"Q"
+        return opcodes(value.of) + b"Q"
     if isinstance(value, tuple):
-        return b"(" + b"".join(map(_opcodes, value)) + b"t"
+        return b"(" + b"".join(map(opcodes, value)) + b"t"
     if isinstance(value, list):
-        return b"](" + b"".join(map(_opcodes, value)) + b"e"
+        return b"](" + b"".join(map(opcodes, value)) + b"e"
     if isinstance(value, dict):
-        return b"}(" + b"".join(_opcodes(part) for item in value.items() for part in item) + b"u"
+        return b"}(" + b"".join(opcodes(part) for item in value.items() for part in item) + b"u"
     return pickle.dumps(value, 2)[2:-1]
 
 

@@ -13,6 +13,7 @@ from yolo.cli import prepare_model
 from yolo.model.checkpoint import export_pt
 from yolo.model.prepare import prepare
 from yolo.request.weights import DEMO
+from yolo.share.errors import YoloError
 from yolo.share.layout import Share
 from yolo.vision import nms
 
@@ -126,6 +127,10 @@ def test_a_checkpoint_for_another_task(checkpoint, exporter):
             ModuleNotFoundError("No module named 'mylab'", name="mylab"),
             "needs a Python module which is not installed: best.pt needs mylab; expected a .pt written by ultralytics",
         ),
+        (
+            TypeError("ERROR x.pt appears to be an Ultralytics YOLOv5 model originally trained with yolov5"),
+            "a checkpoint of ultralytics/yolov5 that has more than that project's own layers: best.pt; expected one",
+        ),
         (RuntimeError("PytorchStreamReader failed\n/tmp/x/weights.pt"), "best.pt: RuntimeError: PytorchStreamReader"),
         (EOFError(), "cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics: best.pt"),
     ],
@@ -198,3 +203,13 @@ def test_a_classic_checkpoint_where_torch_is_missing(checkpoint, monkeypatch):
     write(checkpoint / "best.pt", classic(values), values)
     monkeypatch.setitem(sys.modules, "torch", None)
     assert failure(checkpoint, "pt").startswith("weights in .pt need torch on the execute host: ModuleNotFoundError: ")
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_trust_changes_nothing_for_a_checkpoint_that_can_be_read_as_data(checkpoint, tmp_path, monkeypatch, trust):
+    values = Values()
+    write(checkpoint / "best.pt", classic(values), values)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    # Not "torch and ultralytics": nothing is given to ultralytics, whose loader runs code.
+    with pytest.raises(YoloError, match=r"need torch on the execute host"):
+        prepare(checkpoint, "pt", tmp_path / "model", trust=trust)

@@ -203,7 +203,7 @@ def _zip(path):
         (lambda path: write(path, [1]), "the checkpoint holds no model: w.pt: it holds list; expected"),
         (
             lambda path: path.write_bytes(b"\x80\x02}."),
-            "a checkpoint of PyTorch before 1.6, whose format",
+            "a checkpoint in PyTorch's format of before 1.6",
         ),
         (
             lambda path: write(path, package("models.yolo.SegmentationModel")),

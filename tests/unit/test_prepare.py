@@ -296,7 +296,10 @@ def test_a_corrupt_metadata_file(tmp_path):
 
 def test_weights_for_another_task(tmp_path):
     source = openvino_folder(tmp_path, constant_model(anchor_free()), "task: segment")
-    assert failure(source) == "the weights are for another task: best.xml: segment; expected detection weights"
+    assert failure(source) == (
+        "the weights are for another task: best.xml: segment; expected weights for detection; "
+        "give others, such as yolov5n or your own best.pt of a detection training"
+    )
 
 
 def test_names_that_do_not_fit(tmp_path):

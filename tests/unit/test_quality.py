@@ -106,6 +106,16 @@ def test_all_found_is_one_and_a_wrong_box_costs():
     assert rough["map"] == pytest.approx(0.2)
 
 
+def test_precision_is_counted_and_not_the_best_of_a_curve():
+    labels = {"a": [Label(0, (0, 0, 10, 10)), Label(0, (50, 50, 10, 10)), Label(1, (0, 0, 30, 30))]}
+    # Most dogs' F1 is at 0.4 to 0.5: there one of the two cats that are found is wrong.
+    cats = [found("a", 0, 0.9, 0, 0, 10, 10), found("a", 0, 0.85, 80, 80, 9, 9), found("a", 0, 0.3, 50, 50, 10, 10)]
+    dogs = [found("a", 1, 0.5, 0, 0, 30, 30), *(found("a", 1, 0.4, 60 + n, 0, 9, 9) for n in range(20))]
+    figures = evaluate(labels, cats + dogs, NAMES, 300)
+    assert 0.4 < figures["confidence"] <= 0.5
+    assert [(row["precision"], row["recall"]) for row in figures["classes"]] == [(0.5, 0.5), (1, 1)]
+
+
 @pytest.mark.parametrize("predictions", [[], [found("a", 1, 0.9, 0, 0, 10, 10)]])
 def test_nothing_right_is_nothing(predictions):
     nothing = evaluate({"a": [Label(0, (0, 0, 10, 10))]}, predictions, NAMES, 300)

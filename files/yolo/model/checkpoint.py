@@ -16,7 +16,8 @@ from pathlib import Path
 from ..share.checkpoint_file import CLASSIC, CheckpointFile
 from ..share.errors import YoloError, one_line
 from ..share.file_kind import describe_bytes
-from .metadata import USUAL_SIDE, Metadata, check_task, read_size
+from ..share.task import check_task
+from .metadata import USUAL_SIDE, Metadata, read_size
 from .openvino_runtime import import_openvino
 
 
@@ -44,7 +45,7 @@ def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str, trust: 
         scratch: Folder for everything that is written meanwhile.
         export_format: ultralytics' name of the format: "openvino", "onnx" or "torchscript". A classic checkpoint
             becomes an ONNX file for "openvino" too.
-        trust: Whether code in the checkpoint may run.
+        trust: Whether code in the checkpoint may run, where it can't be read as data.
 
     Raises:
         YoloError: torch or ultralytics are missing, or the checkpoint cannot be exported.
@@ -58,12 +59,22 @@ def export_pt(path: Path, imgsz: int, scratch: Path, export_format: str, trust: 
             "a .pt file written by ultralytics",
             "download or copy it again",
         )
-    file = None if trust else CheckpointFile(path)
+    file = _read(path, trust)
     if file is not None:
         check_task(path.name, file.task())
         if file.family() == CLASSIC:
             return _export_classic(file, imgsz, scratch, export_format)
     return _export_package(path, file, imgsz, scratch, export_format)
+
+
+def _read(path: Path, trust: bool) -> CheckpointFile | None:
+    """Return a checkpoint read as data; None where that can't be and it is trusted."""
+    try:
+        return CheckpointFile(path)
+    except YoloError:
+        if trust:
+            return None
+        raise
 
 
 def _export_classic(file: CheckpointFile, imgsz: int, scratch: Path, export_format: str) -> Exported:
@@ -72,17 +83,15 @@ def _export_classic(file: CheckpointFile, imgsz: int, scratch: Path, export_form
     except Exception as error:
         raise _missing("torch", error) from error
     # Only here: it needs torch.
-    from . import classic
+    from .classic.build import build
+    from .classic.export import export, training_size
 
-    network = classic.build(file)
-    size = (imgsz, imgsz) if imgsz else classic.training_size(file)
-    if export_format == "torchscript":
-        out = scratch / "weights.torchscript"
-        classic.export(network, size, "torchscript", out)
-    else:
-        out = scratch / "weights.onnx"
-        classic.export(network, size, "onnx", out)
-    metadata = Metadata(names=file.names(), stride=classic.stride_of(network), imgsz=size, task="detect")
+    network = build(file)
+    size = (imgsz, imgsz) if imgsz else training_size(file)
+    made = "torchscript" if export_format == "torchscript" else "onnx"
+    out = scratch / f"weights.{made}"
+    export(network, size, made, out)
+    metadata = Metadata(names=file.names(), stride=network.stride, imgsz=size, task="detect")
     return Exported(out, {"torch": str(torch.__version__)}, metadata)
 
 
@@ -151,6 +160,14 @@ def _pt_error(name: str, error: Exception) -> YoloError:
             f"{name} needs {error.name}",
             "a .pt written by ultralytics",
             "export it to ONNX where that module is installed and give the .onnx file",
+        )
+    if isinstance(error, TypeError) and "originally trained with" in text:
+        # What ultralytics says of a checkpoint of the other project, which it does not run.
+        return YoloError(
+            "a checkpoint of ultralytics/yolov5 that has more than that project's own layers",
+            name,
+            "one that is read without trust_weights=yes: only the code that made it can load this one",
+            "export it there with export.py --include onnx --dynamic and give the .onnx file",
         )
     return YoloError(
         "the checkpoint cannot be loaded and exported: it is corrupt, or not a detection model of ultralytics",

@@ -60,16 +60,6 @@ def read_size(value: Any) -> tuple[int, int] | None:
     return sides[0], sides[-1]
 
 
-def check_task(name: str, task: str | None) -> None:
-    """Check that weights are for detection, or do not say what they are for.
-
-    Raises:
-        YoloError: They are for another task.
-    """
-    if task not in (None, "detect"):
-        raise YoloError("the weights are for another task", f"{name}: {task}", "detection weights")
-
-
 def read_metadata_yaml(folder: Path) -> Metadata:
     """Read the ``metadata.yaml`` that ultralytics writes beside an OpenVINO IR; empty where there is none.
 

@@ -19,13 +19,14 @@ import numpy as np
 
 from ..share.errors import YoloError
 from ..share.layout import MODEL_BIN, MODEL_XML
+from ..share.task import check_task
 from ..vision import nms
 from ..vision.letterbox import PADDING, round_size
 from . import graph
 from .checkpoint import export_pt
 from .folder import make_folder
 from .info import ModelInfo
-from .metadata import USUAL_SIDE, Metadata, check_task, read_metadata_yaml
+from .metadata import USUAL_SIDE, Metadata, read_metadata_yaml
 from .openvino_runtime import import_openvino, openvino_reason, run_request
 from .output_layout import check_scores, class_names, guess_layout
 from .source import digest, find_weights

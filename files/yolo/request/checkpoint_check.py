@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..share.checkpoint_file import CheckpointFile
+from ..share.checkpoint_file import CLASSIC, CheckpointFile
+from ..share.classic_network import check_network
 from ..share.errors import YoloError
+from ..share.task import check_task
 
 
 def check_checkpoint(path: Path) -> list[str] | None:
@@ -18,26 +20,22 @@ def check_checkpoint(path: Path) -> list[str] | None:
         Its class names; None where they are not as a model has them.
 
     Raises:
-        YoloError: It is no checkpoint, is damaged, is for another task, or names what no weights need.
+        YoloError: It is no checkpoint, is damaged, is for another task, names what no weights need, or its
+            network is not as it describes it.
         OSError: It can't be read.
     """
     with open(path, "rb") as stream:
         if stream.read(1) == b"\x80":
             raise YoloError(
-                "a checkpoint of PyTorch before 1.6, whose format can't be read safely",
+                "a checkpoint in PyTorch's format of before 1.6, which can't be read safely",
                 path.name,
                 "a .pt file that is a zip",
-                "load and save it once with a newer PyTorch; or, only if you trust whoever made it, give "
-                "-e trust_weights=yes, which lets code in the file run on the execute hosts",
+                "where it was trained, load it and save it again with torch.save of PyTorch 1.6 or newer, or export it "
+                "to ONNX",
             )
     file = CheckpointFile(path)
-    task = file.task()
-    if task != "detect":
-        raise YoloError(
-            "the weights are for another task",
-            f"{path.name}: {task}",
-            "weights for detection",
-            "give others, such as yolov5n or your own best.pt of a detection training",
-        )
+    check_task(path.name, file.task())
     file.check_tensors()
+    if file.family() == CLASSIC:
+        check_network(file)
     return file.names()

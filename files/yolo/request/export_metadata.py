@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..share.errors import YoloError
+from ..share.task import check_task
 
 _END = 1 << 20
 
@@ -29,13 +29,7 @@ def check_export(kind: str, path: Path, files: Sequence[str] = ()) -> None:
     task = _entry("task", kind, path, files)
     if "rtdetr" in _entry("description", kind, path, files).lower().replace("-", ""):
         task = "detect with RT-DETR"
-    if task not in ("", "detect"):
-        raise YoloError(
-            "the weights are for another task",
-            f"{path.name}: {task}",
-            "a YOLO network for detection",
-            "give others, such as yolov5n or your own best.pt of a detection training",
-        )
+    check_task(path.name, task)
 
 
 def _entry(key: str, kind: str, path: Path, files: Sequence[str]) -> str:

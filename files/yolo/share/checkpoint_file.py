@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,9 @@ ITEM_BYTES = {
 }
 """Kinds of values, and the bytes of each."""
 
+_MOST_NUMBERS = 1 << 16
+_FORMATS = {"HalfStorage": "<e", "FloatStorage": "<f", "DoubleStorage": "<d", "LongStorage": "<q", "IntStorage": "<i"}
+
 TASKS = {
     "detect": ("DetectionModel", "Model", "YOLOv10DetectionModel", "WorldModel", "YOLOEModel"),
     "rt-detr": ("RTDETRDetectionModel",),
@@ -47,13 +52,13 @@ TASKS = {
 }
 """What a model is for, by the name of its class."""
 
-_ANY = r"[A-Za-z_]\w*"
+# getattr: a model whose layers were fused holds their other method. Like all names here it stays a record.
 _NAMES = re.compile(
     r"""
-    collections\.OrderedDict | builtins\.(set|frozenset|object|dict|list|tuple|int|float|str|bool|slice|complex)
+    collections\.OrderedDict | builtins\.(getattr|set|frozenset|object|dict|list|tuple|int|float|str|bool|slice|complex)
   | torch\.\w+Storage | torch\.(Size|device|float16|float32|float64|bfloat16|int64|int32|uint8|bool)
   | torch\._utils\._rebuild_(parameter|tensor|tensor_v2) | torch\.nn\.parameter\.Parameter
-  | torch\.nn\.modules\.\w+\.[A-Z]\w*
+  | torch\.nn\.modules\.\w+\.[A-Z]\w* | torch\.nn\.modules\.linear\._LinearWithBias
   | models\.(common|experimental|yolo)\.[A-Z]\w*
   | ultralytics\.nn\.(tasks|modules\.(conv|block|head|transformer|activation|utils))\.[A-Z]\w*
   | ultralytics\.utils\.(IterableSimpleNamespace|loss\.\w+|tal\.\w+)
@@ -63,6 +68,8 @@ _NAMES = re.compile(
     """,
     re.VERBOSE,
 )
+_CHUNK = 1 << 20
+_DAMAGED = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, RuntimeError, KeyError)
 _CORRUPT = "copy or download it again"
 
 
@@ -119,7 +126,7 @@ class CheckpointFile:
                 if self._bytes[pickles[0]] > MOST_BYTES:
                     raise self._error(f"its pickle has {self._bytes[pickles[0]]} bytes, at most {MOST_BYTES} are read")
                 data = archive.read(pickles[0])
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        except _DAMAGED as error:
             raise self._error(str(error)) from None
         try:
             self.content: Any = read_pickle(data, lambda name: _NAMES.fullmatch(str(name)) is not None)
@@ -204,20 +211,43 @@ class CheckpointFile:
         try:
             with zipfile.ZipFile(self._path) as archive:
                 return archive.read(tensor.storage)
-        except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, KeyError) as error:
+        except _DAMAGED as error:
             raise self._error(str(error)) from None
 
-    def check_tensors(self) -> None:
-        """Check that the file has the values of all of the model's tensors.
+    def numbers(self, tensor: Tensor) -> list[float]:
+        """Return the values of a tensor in the order of its axes; for few.
 
         Raises:
-            YoloError: It has not.
+            YoloError: They are damaged, or of a kind that is not read here.
         """
+        if tensor.kind not in _FORMATS or max(math.prod(tensor.size), tensor.count) > _MOST_NUMBERS:
+            raise self._error(f"{tensor.count} values of the kind {tensor.kind} in place of a few numbers")
+        data, width = self.values(tensor), ITEM_BYTES[tensor.kind]
+        places = [tensor.offset]
+        for size, step in zip(tensor.size, tensor.stride, strict=True):
+            places = [place + index * step for place in places for index in range(size)]
+        return [float(struct.unpack_from(_FORMATS[tensor.kind], data, place * width)[0]) for place in places]
+
+    def check_tensors(self) -> None:
+        """Check that the file has the values of all of the model's tensors, and that their checksums are right.
+
+        Raises:
+            YoloError: It has not, or they are not.
+        """
+        storages: set[str] = set()
         for record in _children(self.model()):
             for part in ("_parameters", "_buffers"):
                 for value in (record.state.get(part) or {}).values():
                     if value is not None:
-                        self.tensor(value)
+                        storages.add(self.tensor(value).storage)
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                for name in sorted(storages):
+                    with archive.open(name) as values:
+                        while values.read(_CHUNK):
+                            pass
+        except _DAMAGED as error:
+            raise self._error(str(error)) from None
 
     def _check(self, tensor: Tensor) -> None:
         if tensor.kind not in ITEM_BYTES:
@@ -251,14 +281,17 @@ class CheckpointFile:
         )
 
 
-def _children(record: Record, deep: int = 0) -> Iterator[Record]:
-    """Walk over a module and all below it; a module that is within itself is not followed without end."""
-    yield record
-    modules = record.state.get("_modules")
-    if deep < 24 and isinstance(modules, Mapping):
-        for child in modules.values():
-            if isinstance(child, Record):
-                yield from _children(child, deep + 1)
+def _children(record: Record) -> Iterator[Record]:
+    """Walk over a module and all below it, each once: modules may be shared, or within themselves."""
+    seen, left = {id(record)}, [record]
+    while left:
+        found = left.pop()
+        yield found
+        modules = found.state.get("_modules")
+        for child in modules.values() if isinstance(modules, Mapping) else ():
+            if isinstance(child, Record) and id(child) not in seen:
+                seen.add(id(child))
+                left.append(child)
 
 
 def _sizes(value: Any) -> tuple[int, ...]:

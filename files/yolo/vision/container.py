@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..share.errors import BadImage
 from ..share.file_kind import describe_bytes, kind_of
-from . import isobmff, tiff
+from . import isobmff, tiff_pages
 
 #: Width x height of the largest image that is decoded: 100 megapixels are 300 MB of BGR bytes.
 MAX_PIXELS = 100_000_000
@@ -225,7 +225,7 @@ _MEASURES: dict[str, Callable[[bytes], tuple[int, int]]] = {
     "PNG": _measure_png,
     "WEBP": _measure_webp,
     "BMP": _measure_bmp,
-    "TIFF": tiff.measure,
+    "TIFF": tiff_pages.measure,
     "GIF": _measure_gif,
     "AVIF": isobmff.measure,
     "HEIC": isobmff.measure,

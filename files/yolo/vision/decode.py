@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..share.errors import BadImage, one_line
-from . import isobmff, tiff
+from . import isobmff, tiff, tiff_pages
 from .container import MAX_PIXELS, check_container, too_large, walk_jpeg
 from .depth import to_8_bits
 from .jpeg import decode_jpeg
@@ -149,7 +149,7 @@ def _decode_other(data: bytes, kind: str) -> _Decoded:
 
 
 def _decode_tiff(data: bytes, kind: str) -> _Decoded:
-    page = tiff.first_page(data)
+    page = tiff_pages.first_page(data)
     samples = tiff.read_samples(data, page)
     if samples is not None:
         image = np.repeat(samples, 3, axis=2) if samples.shape[2] == 1 else samples[..., ::-1]

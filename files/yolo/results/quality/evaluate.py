@@ -15,6 +15,7 @@ from pycocotools.cocoeval import COCOeval
 from .truth import Label
 
 _CONFIDENCES = np.linspace(0, 1, 1000)
+_STRETCH = 101
 
 
 def evaluate(
@@ -43,11 +44,12 @@ def evaluate(
         if item["file_name"] in ids
     ]
     with contextlib.redirect_stdout(io.StringIO()):
-        precision, scores = _accumulate(_truth(labels, ids, names), found, max_det)
+        evaluation = _evaluation(_truth(labels, ids, names), found, max_det)
     counted = Counter(label.class_id for of in labels.values() for label in of)
     classes = sorted(counted)
+    precision = np.maximum(evaluation.eval["precision"][..., 0, 0], 0)
     average = {index: precision[:, :, index].mean(axis=1) for index in classes}
-    at = _at_best_f1(precision[0][:, classes], scores[0][:, classes])
+    at = _at_best_f1(evaluation, classes)
     rows = [
         {
             "name": names[index],
@@ -92,8 +94,8 @@ def _truth(labels: Mapping[str, Sequence[Label]], ids: Mapping[str, int], names:
     }
 
 
-def _accumulate(truth: dict[str, Any], found: list[dict[str, Any]], max_det: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return precision and scores, (overlaps, recalls, classes); precision is 0 where a recall is not reached."""
+def _evaluation(truth: dict[str, Any], found: list[dict[str, Any]], max_det: int) -> COCOeval:
+    """Return COCO's evaluation of all sizes of objects, done."""
     expected = COCO()
     expected.dataset = truth
     expected.createIndex()
@@ -108,29 +110,42 @@ def _accumulate(truth: dict[str, Any], found: list[dict[str, Any]], max_det: int
     evaluation.params.areaRngLbl = evaluation.params.areaRngLbl[:1]
     evaluation.evaluate()
     evaluation.accumulate()
-    precision, scores = (evaluation.eval[name][:, :, :, 0, 0] for name in ("precision", "scores"))
-    return np.maximum(precision, 0), scores
+    return evaluation
 
 
-def _at_best_f1(precision: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+def _at_best_f1(evaluation: COCOeval, classes: Sequence[int]) -> tuple[np.ndarray, np.ndarray, float]:
     """Return precision and recall of each class at the confidence of the largest mean F1, and that confidence.
 
-    Args:
-        precision: (recalls, classes), at recalls from 0 to 1.
-        scores: The same shape: the confidence down to which detections count for that recall; 0 where it is not
-            reached.
+    They are counted from the matches at an overlap of 0.5: the curve that mAP is taken from is no measure of precision,
+    for it has at each recall the best precision of any larger one.
     """
-    recalls = np.linspace(0, 1, precision.shape[0])
-    count = precision.shape[1]
-    best: tuple[float, np.ndarray, np.ndarray, float] = (-1.0, np.zeros(count), np.zeros(count), 0.0)
-    reached = precision > 0
-    for confidence in _CONFIDENCES:
-        counts = reached & (scores >= confidence)
-        # The largest recall among them; the first where there is none.
-        last = np.where(counts.any(axis=0), precision.shape[0] - 1 - counts[::-1].argmax(axis=0), 0)
-        p = np.where(counts.any(axis=0), precision[last, np.arange(count)], 0)
-        r = np.where(counts.any(axis=0), recalls[last], 0)
-        f1 = float(np.mean(2 * p * r / np.maximum(p + r, 1e-16))) if count else 0.0
-        if f1 > best[0]:
-            best = f1, p, r, float(confidence)
-    return best[1], best[2], best[3]
+    curves = [_curve(evaluation, index) for index in classes]
+    if not curves:
+        return np.zeros(0), np.zeros(0), 0.0
+    precision, recall = (np.stack([curve[part] for curve in curves], axis=1) for part in (0, 1))
+    f1 = np.mean(2 * precision * recall / np.maximum(precision + recall, 1e-16), axis=1)
+    # Of a stretch of confidences, so that no single detection decides; as the validation of ultralytics/yolov5 has it.
+    beside = _STRETCH // 2
+    best = int(np.convolve(np.pad(f1, beside, mode="edge"), np.ones(_STRETCH), "valid").argmax())
+    return precision[best], recall[best], float(_CONFIDENCES[best])
+
+
+def _curve(evaluation: COCOeval, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a class's precision and recall at each of ``_CONFIDENCES``.
+
+    Where no detection is as confident, precision is 1, as none of them is wrong; for a class without any detection it
+    is 0. So counts the validation of ultralytics/yolov5.
+    """
+    count = len(evaluation.params.imgIds)
+    images = [image for image in evaluation.evalImgs[index * count : (index + 1) * count] if image]
+    positives = sum(int((np.asarray(image["gtIgnore"]) == 0).sum()) for image in images)
+    scores = np.concatenate([np.asarray(image["dtScores"], float) for image in images] or [np.zeros(0)])
+    right = np.concatenate([np.asarray(image["dtMatches"][0]) > 0 for image in images] or [np.zeros(0, bool)])
+    counts = np.concatenate([np.asarray(image["dtIgnore"][0]) == 0 for image in images] or [np.zeros(0, bool)])
+    order = np.argsort(-scores[counts], kind="stable")
+    if not len(order):
+        return np.zeros(len(_CONFIDENCES)), np.zeros(len(_CONFIDENCES))
+    found = np.concatenate(([0], right[counts][order].cumsum()))
+    so_many = np.searchsorted(-scores[counts][order], -_CONFIDENCES, side="right")
+    precision = np.where(so_many > 0, found[so_many] / np.maximum(so_many, 1), 1.0)
+    return precision, found[so_many] / max(positives, 1)
