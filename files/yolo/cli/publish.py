@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..results import archive, summary
+from ..results.figures import read_figures
 from ..results.quality import write as quality
 from ..share.errors import YoloError
 from .messages import say
@@ -56,8 +57,9 @@ def publish(folder: Path, nothing_done: bool = False, labels: Path | None = None
         raise YoloError(
             "a library that the report needs is not installed", error.name, remedy="use the project's .venv/bin/python"
         ) from None
-    scored = quality.update(folder, labels)
-    reported = write.write(folder)
+    figures = read_figures(folder)
+    rescored, scored = quality.update(figures, labels)
+    reported = write.write(figures, scored)
     # The zip holds the report.
     packed = archive.pack(folder)
-    return scored or reported or packed, summary.lines(folder, nothing_done)
+    return rescored or reported or packed, summary.lines(figures, scored, nothing_done)

@@ -198,7 +198,7 @@ def plan_submission(
 
     Args:
         run: The run; its manifest and settings must be there.
-        pass_name: ``parallel`` or ``single``.
+        pass_name: One of ``layout.PASSES``.
         slots: Slots of the pool.
         chunk_size: Images a chunk, at most; None for no such limit.
         single_chunk: Put all images into one chunk.
@@ -212,16 +212,18 @@ def plan_submission(
     fresh = dry_run and not run.settings.exists()
     if not dry_run:
         check_manifest(run)
-    states = classify(run.manifest, Done({}, {}) if fresh else read_done(journals(run_pass), read_digest(run)))
+    states = classify(
+        run.manifest, Done({}, {}) if fresh else read_done(journals(run_pass), read_digest(run, pass_name))
+    )
     images = states.count(_TODO) + states.count(_FAILED)
-    throughput = DEFAULT if fresh else recall(run, read_settings(run))
+    throughput = DEFAULT if fresh else recall(run, read_settings(run, pass_name))
     sizes = chunk_sizes(images, slots, throughput, chunk_size)
     if single_chunk and sizes:
         sizes = [images]
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
     if not sizes or dry_run:
         return Submission(None, len(sizes), images, done, failed, skipped, throughput=throughput)
-    outputs.expect(run_pass, read_settings(run))
+    outputs.expect(run_pass, read_settings(run, pass_name))
     for folder in (run_pass.progress_dir, run_pass.jobs_dir, run_pass.logs_dir, run_pass.records_dir, run_pass.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = run_pass.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"

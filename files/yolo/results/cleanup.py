@@ -22,7 +22,7 @@ def remove_stale_outputs(run: Run, run_pass: Pass, settings: Mapping[str, Any]) 
     """
     if not outputs.is_stale(run_pass, settings):
         return
-    digest, images, labels = read_digest(run), [], {}
+    digest, images, labels = read_digest(run, run_pass.root.name), [], {}
     entries = [entry for entry in manifest.read(run.manifest) if entry.skip is None]
     for entry, record in zip(entries, read_records(run_pass, (entry.key for entry in entries)), strict=True):
         if record is None or record.error is not None or not is_current(record, entry, digest):
