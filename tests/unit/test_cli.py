@@ -567,6 +567,8 @@ def test_what_belongs_beside_the_results_is_said_after_the_last_pass(prepared):
     differing = beside.files(request["passes"], identical=False)
     assert differing["predictions-single.json"] == "single/predictions.json"
     assert set(beside.files(["parallel"], None).values()) == {None}
+    # The last pass has the results themselves.
+    assert beside.files(["float", "single"], None)["predictions-single.json"] is None
 
 
 def test_what_a_wait_for_execute_hosts_found_is_said(run, htcondor):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,6 @@ from .. import beside, table
 from ..figures import Figures, damaged
 from .figures import FIGURES, NAME
 from .truth import read_labels
-
-Score = Callable[[Path], dict[str, Any]]
-"""Scores a file of predictions, see ``evaluate.evaluate``."""
 
 
 def update(figures: Figures, labels: Path | None) -> tuple[bool, dict[str, Any]]:
