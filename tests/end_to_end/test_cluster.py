@@ -58,6 +58,11 @@ def test_the_demo_model_finds_what_is_labelled(demo):
     assert quality["map50"] == pytest.approx(float(scored.stdout), abs=0.01)
     assert f"mAP50 {quality['map50']}, mAP50-95 {quality['map']}" in outcome.output
     assert "How good the detections are" in (outcome.results / "report.html").read_text()
+    # Both passes have the same detections: nothing else is fetched or scored.
+    assert [(other["pass"], other["identical"]) for other in quality["compared"]] == [("single", True)]
+    assert set(quality["compared"][0]["difference"].values()) == {0}
+    assert "on one slot: the same, difference 0" in outcome.output
+    assert not (outcome.results / "predictions-single.json").exists()
 
 
 def test_one_slot_and_all_slots_find_the_same(demo):
@@ -161,6 +166,32 @@ def test_int8_without_enough_images_says_how_many_it_needs(cluster, samples):
     assert outcome.code != 0
     assert "12" in outcome.output
     assert "precision int8" in outcome.output
+
+
+def test_int8_with_labels_says_what_it_costs_in_quality(cluster, demo):
+    folder, in_float = demo
+    labels = str(folder / "labels")
+    outcome = cluster.infer(
+        folder / "images",
+        run_id="int8",
+        precision="int8",
+        precision_limit=1,
+        conf=0.001,
+        labels=labels,
+        save_images="no",
+    )
+    assert outcome.code == 0
+    assert "one pass more, with the float model" in outcome.output
+    quality = json.loads((outcome.results / "quality.json").read_bytes())
+    (other,) = quality["compared"]
+    # The float pass finds what the run in float found.
+    scored = json.loads((in_float.results / "quality.json").read_bytes())
+    assert (other["pass"], other["map50"]) == ("float", pytest.approx(scored["map50"], abs=0.001))
+    assert other["difference"]["map50"] == pytest.approx(quality["map50"] - other["map50"], abs=1e-4)
+    assert (outcome.results / "predictions.json").read_bytes() != (
+        outcome.results / "predictions-float.json"
+    ).read_bytes()
+    assert f"with the float model: mAP50 {other['map50']}, " in outcome.output
 
 
 def test_each_execute_host_did_a_part(demo):

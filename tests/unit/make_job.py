@@ -41,15 +41,16 @@ class Job:
     Args:
         root: Of the share.
         files: Images by their relative path.
+        pass_name: Of the chunk.
         settings: Changes to the run's settings.
     """
 
     submission, chunk = "s001", "c00000"
 
-    def __init__(self, root: Path, files: dict[str, bytes], **settings: Any) -> None:
+    def __init__(self, root: Path, files: dict[str, bytes], *, pass_name: str = "parallel", **settings: Any) -> None:
         share = Share(root)
         self.run: Run = share.run("r1")
-        self.run_pass: Pass = self.run.get_pass("parallel")
+        self.run_pass: Pass = self.run.get_pass(pass_name)
         self.inputs = share.input("in")
         self.model = share.weights(SETTINGS["weights_id"]).model
         prepared(colour_model(), self.model)
@@ -74,10 +75,17 @@ class Job:
 
     @property
     def arguments(self) -> list[str]:
-        return ["--run-dir", str(self.run.root), "--pass", "parallel", "--chunk", f"{self.submission}/{self.chunk}"]
+        return [
+            "--run-dir",
+            str(self.run.root),
+            "--pass",
+            self.run_pass.root.name,
+            "--chunk",
+            f"{self.submission}/{self.chunk}",
+        ]
 
     def work(self) -> int:
-        return run_chunk(self.run, "parallel", self.submission, self.chunk)
+        return run_chunk(self.run, self.run_pass.root.name, self.submission, self.chunk)
 
     def record(self, path: str) -> Record:
         (record,) = read_records(self.run_pass, [image_key(path)])

@@ -17,6 +17,7 @@ from yolo.cli import main as cli
 from yolo.model.info import ModelInfo
 from yolo.request import weights
 from yolo.request.code_id import code_id
+from yolo.results import beside
 from yolo.share import fsio, manifest
 from yolo.share.layout import Share
 from yolo.share.settings import read_digest
@@ -240,6 +241,25 @@ def test_a_request_says_what_it_means_to_trust_weights(tmp_path, photos, trust):
     warned = [line for line in found["lines"] if "code in the weights may run on the execute hosts" in line]
     assert len(warned) == (trust == "yes")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "passes"),
+    [
+        ({"precision": "int8", "labels": "."}, ["float", "parallel"]),
+        ({"precision": "int8", "labels": ".", "mode": "compare"}, ["float", "single", "parallel"]),
+        ({"precision": "int8", "labels": ".", "mode": "single"}, ["float", "single"]),
+        ({"precision": "int8"}, ["parallel"]),
+        ({"labels": ".", "mode": "compare"}, ["single", "parallel"]),
+    ],
+)
+def test_int8_with_labels_costs_a_pass_and_says_so(tmp_path, photos, inputs, passes):
+    code, said, error = ask(tmp_path, here=str(tmp_path), inputs={"images": str(photos), **inputs})
+    assert code == 0, error
+    found = said[-1]["result"]
+    assert found["passes"] == passes
+    warned = [line for line in found["lines"] if "one pass more, with the float model" in line]
+    assert len(warned) == ("float" in passes)
 
 
 def test_classes_can_be_named_by_the_names_of_a_checkpoint(tmp_path, photos):
@@ -505,7 +525,7 @@ def test_jobs_of_an_earlier_call_are_waited_for_before_what_is_missing_is_submit
     run_pass = prepared.get_pass("parallel")
     # The first chunk is done by the jobs that are found in the queue; they end at the first poll.
     for entry in manifest.read(run_pass.chunk("s001", "c00000")):
-        put_record(run_pass, entry, settings_digest=read_digest(prepared))
+        put_record(run_pass, entry, settings_digest=read_digest(prepared, "parallel"))
     htcondor.answer("condor_history", [
         {"ClusterId": 7, "ProcId": number, "JobStatus": 4, "ExitCode": 0, "ExitBySignal": False} for number in range(4)
     ])  # fmt: skip
@@ -556,7 +576,7 @@ def test_finishing_merges_and_names_what_jobs_left_undone(prepared, htcondor):
     put_job(run_pass, "s001")
     entries = list(manifest.read(prepared.manifest))
     for entry in entries[:6]:
-        put_record(run_pass, entry, settings_digest=read_digest(prepared))
+        put_record(run_pass, entry, settings_digest=read_digest(prepared, "parallel"))
     arguments = ["finish", "--run-dir", prepared.root, "--pass", "parallel"]
     code, _, error = yolo(*arguments, given={})
     assert code == 2
@@ -565,9 +585,42 @@ def test_finishing_merges_and_names_what_jobs_left_undone(prepared, htcondor):
     code, said, error = yolo(*arguments, given=given)
     assert code == 0, error
     assert said[-1]["result"] == {
-        "pass": "parallel", "images": 8, "unfinished": 2, "reason": "held", "remedy": "release", "changed": True
+        "pass": "parallel", "images": 8, "unfinished": 2, "reason": "held", "remedy": "release", "changed": True,
+        "beside": beside.files(["parallel"], None),
     }  # fmt: skip
     assert fsio.read_json(run_pass.metrics_json)["counts"]["ok"] == 6
+
+
+def test_what_belongs_beside_the_results_is_said_after_the_last_pass(prepared):
+    request = fsio.read_json(prepared.request) | {"mode": "compare", "passes": ["float", "single", "parallel"]}
+    fsio.write_json(prepared.request, request)
+    said = {}
+    for name in request["passes"]:
+        for entry in manifest.read(prepared.manifest):
+            put_record(prepared.get_pass(name), entry, settings_digest=read_digest(prepared, name))
+        put_job(prepared.get_pass(name), images=8)
+        code, messages, error = yolo("finish", "--run-dir", prepared.root, "--pass", name, given={})
+        assert code == 0, error
+        said[name] = messages[-1]["result"].get("beside")
+    assert said == {
+        "float": None,
+        "single": None,
+        "parallel": {
+            "compare.json": "compare.json",
+            "metrics-single.json": "single/metrics.json",
+            "predictions-float.json": "float/predictions.json",
+            "metrics-float.csv": "float/metrics.csv",
+            # They are identical.
+            "predictions-single.json": None,
+            "metrics-single.csv": None,
+        },
+    }
+    assert all((prepared.root / path).is_file() for path in said["parallel"].values() if path)
+    differing = beside.files(request["passes"], identical=False)
+    assert differing["predictions-single.json"] == "single/predictions.json"
+    assert set(beside.files(["parallel"], None).values()) == {None}
+    # The last pass has the results themselves.
+    assert beside.files(["float", "single"], None)["predictions-single.json"] is None
 
 
 def test_what_a_wait_for_execute_hosts_found_is_said(run, htcondor):

@@ -17,6 +17,7 @@ import openvino as ov
 import pytest
 from make_job import GREEN, PHOTO, PHOTO_FOUND, Job, found, picture, png
 from make_model import COLOURS, SCORE, constant_model, ops, prepared
+from make_run import SETTINGS
 from test_job_settings import AD
 from yolo.cli import detect
 from yolo.detector import detector, pipeline, steps
@@ -27,8 +28,9 @@ from yolo.model.info import EmbeddedNms, load_info
 from yolo.share import attempt, contents, fsio
 from yolo.share.errors import YoloError
 from yolo.share.journal import read_records
-from yolo.share.layout import image_key
+from yolo.share.layout import PASSES, Share, image_key
 from yolo.share.records import Entry, Record, settings_digest
+from yolo.share.settings import read_digest
 from yolo.vision import draw, nms
 from yolo.vision.decode import decode_photo
 
@@ -284,6 +286,23 @@ def test_what_has_no_good_record_is_done_again_and_nothing_else(tmp_path, spoil)
     assert (record.error, record.size, record.mtime_ns) == (None, entry.size, entry.mtime_ns)
     assert record.settings_digest == settings_digest(job.settings)
     assert found(record) == ([(1, [0, 0, 40, 40])] if spoil is change_file else PHOTO_FOUND)
+
+
+def test_the_float_pass_of_an_int8_run_detects_with_the_model_before_quantising(tmp_path):
+    weights = Share(tmp_path).weights(SETTINGS["weights_id"])
+    # Another model stands in for the quantised one: it finds nothing.
+    prepared(constant_model(np.zeros((1, 7, 16), np.float32), None), weights.int8("1"), names=COLOURS)
+    int8 = {"precision": "int8", "model_dir": str(weights.int8("1"))}
+    job = Job(tmp_path, {"a.png": png(PHOTO)}, pass_name="float", **int8)
+    assert job.work() == 0
+    assert found(job.record("a.png")) == PHOTO_FOUND
+    # It is there for its detections alone.
+    assert list(job.results()) == ["labels/a.png.txt"]
+    digests = {name: read_digest(job.run, name) for name in PASSES}
+    assert job.record("a.png").settings_digest == digests["float"] != digests["parallel"] == digests["single"]
+    own = Job(tmp_path, {"a.png": png(PHOTO)}, **int8)
+    assert own.work() == 0
+    assert found(own.record("a.png")) == []
 
 
 def test_a_good_image_that_became_bad_leaves_no_old_results(tmp_path):

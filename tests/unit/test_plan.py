@@ -15,8 +15,8 @@ from yolo.results import merge
 from yolo.share import fsio, manifest
 from yolo.share.done import Done
 from yolo.share.errors import YoloError
-from yolo.share.records import fingerprint
-from yolo.share.settings import run_at
+from yolo.share.records import fingerprint, settings_digest
+from yolo.share.settings import read_digest, run_at
 
 
 def paths(count):
@@ -306,6 +306,22 @@ def test_legs_do_not_see_each_others_records(tmp_path):
     run, entries = make_run(tmp_path, paths(1))
     put_record(run.get_pass("single"), entries[0])
     assert plan.plan_submission(run, "parallel", 1).images == 1
+
+
+def test_a_float_pass_counts_its_own_records_alone(tmp_path):
+    run, entries = make_run(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    settings = fsio.read_json(run.settings)
+    int8 = str(Path(settings["model_dir"]).with_name("int8-1"))
+    fsio.write_json(run.settings, settings | {"precision": "int8", "model_dir": int8})
+    in_float = read_digest(run, "float")
+    for item in entries[:2]:
+        put_record(run.get_pass("float"), item, settings_digest=in_float)
+    # By other settings, the quantised model's.
+    put_record(run.get_pass("float"), entries[2], settings_digest=read_digest(run, "parallel"))
+    assert plan.plan_submission(run, "float", 2).images == 1
+    # The digest of float runs is as of old: a float pass over images that are not drawn.
+    drawn = settings | {"save_images": False}
+    assert in_float == settings_digest(drawn)
 
 
 def test_nothing_to_do_makes_no_submission(tmp_path):

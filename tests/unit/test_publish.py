@@ -7,6 +7,7 @@ from make_run import make_run, pull, put_job, put_record
 from yolo.cli import main as command_line
 from yolo.cli import publish
 from yolo.results import merge, summary
+from yolo.results.figures import read_figures
 from yolo.share.errors import YoloError
 
 
@@ -25,7 +26,7 @@ def test_a_results_folder_gets_its_report_and_its_zip(folder, capsys):
     assert command_line.run(["publish", "--json", str(folder)]) == 0
     printed = json.loads(capsys.readouterr().out)["result"]
     assert printed["changed"] is True
-    assert printed["summary"] == summary.lines(folder)
+    assert printed["summary"] == summary.lines(read_figures(folder))
     assert "(report.html, predictions.json" not in printed["summary"][-1]
     assert printed["summary"][-1].startswith(f"Results: {folder} (report.html, ")
     assert printed["summary"][-1].endswith(", results.zip)")
@@ -56,7 +57,7 @@ def test_a_person_reads_lines_and_the_whole_path(folder, capsys, monkeypatch):
     monkeypatch.chdir(folder.parent)
     publish.main(["r1"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed == summary.lines(folder)
+    assert printed == summary.lines(read_figures(folder))
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):

@@ -4,16 +4,21 @@ import json
 import shutil
 
 import pytest
-from make_run import make_run, pull, put_job, put_record
+from make_run import DIGEST, make_run, pull, put_job, put_record
 from yolo.cli import publish
-from yolo.results import merge, summary
+from yolo.results import beside, compare, merge, summary
 from yolo.results.classes import COCO_CLASSES
+from yolo.results.figures import read_figures
+from yolo.results.quality import evaluate as scoring
 from yolo.results.quality import write
 from yolo.results.quality.evaluate import evaluate
+from yolo.results.quality.figures import NAME
 from yolo.results.quality.truth import Label, read_labels
 from yolo.share import fsio
 from yolo.share.errors import YoloError
+from yolo.share.layout import Share
 from yolo.share.records import Detection
+from yolo.share.settings import read_digest
 
 SIZES = {"a/one.jpg": (100, 200), "two.jpg": (50, 50)}
 NAMES = ["cat", "dog"]
@@ -122,30 +127,57 @@ def test_nothing_right_is_nothing(predictions):
     assert [nothing[name] for name in ("map50", "map", "precision", "recall")] == [0, 0, 0, 0]
 
 
-# The second ones have COCO's ids in predictions.json.
-@pytest.fixture(params=[["cat", "dog"], list(COCO_CLASSES)], ids=["own", "coco"])
-def folder(tmp_path, request):
-    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"], names=request.param)
+RIGHT, SHIFTED = (64.0, 48.0, 128.0, 96.0), (80.0, 48.0, 144.0, 96.0)
+BOTH = {"=a.jpg": RIGHT, "b.jpg": RIGHT}
+
+
+def put_pass(run, entries, name, boxes, digest=DIGEST):
+    """A pass that found one object in each image; of one without a box it has no result but a failure."""
     for item in entries:
-        put_record(run.get_pass("parallel"), item, detections=(Detection(1, 0.9, (64.0, 48.0, 128.0, 96.0)),))
-    put_job(run.get_pass("parallel"), images=2)
-    merge.merge(run, "parallel")
-    folder = pull(run, tmp_path / "results/r1")
+        box = boxes.get(item.path)
+        found = {"detections": (Detection(1, 0.9, box),)} if box else {"detections": (), "error": "truncated"}
+        put_record(run.get_pass(name), item, settings_digest=digest, **found)
+    put_job(run.get_pass(name), images=len(entries))
+    merge.merge(run, name)
+
+
+def fetch(run, folder, passes, identical):
+    """Pull a run's results with what is beside them, as the playbook does."""
+    folder = pull(run, folder)
     shutil.copy(run.get_pass("parallel").predictions, folder)
+    for name, source in beside.files(passes, identical).items():
+        (folder / name).unlink(missing_ok=True)
+        if source is not None:
+            shutil.copy(run.root / source, folder / name)
     return folder
 
 
-def test_a_run_with_labels_says_how_good_it_is(folder, tmp_path, capsys):
+@pytest.fixture
+def labels(tmp_path):
     labels = tmp_path / "labels"
     labels.mkdir()
     # A name that a spreadsheet would take for a formula has its label too.
     for name in ("=a", "b"):
         (labels / f"{name}.txt").write_text("1 0.15 0.15 0.1 0.1\n")
+    return labels
+
+
+# The second ones have COCO's ids in predictions.json.
+@pytest.fixture(params=[["cat", "dog"], list(COCO_CLASSES)], ids=["own", "coco"])
+def folder(tmp_path, request):
+    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"], names=request.param)
+    put_pass(run, entries, "parallel", BOTH)
+    return fetch(run, tmp_path / "results/r1", ["parallel"], None)
+
+
+def test_a_run_with_labels_says_how_good_it_is(folder, labels, capsys):
     publish.main(["--json", "--labels", str(labels), str(folder)])
     assert json.loads(capsys.readouterr().out)["result"]["changed"] is True
-    scored = fsio.read_json(folder / write.NAME)
+    scored = fsio.read_json(folder / NAME)
     assert (scored["labels"], scored["map50"], scored["map"]) == (2, 1, 1)
-    assert "Against 2 labels in 2 images: mAP50 1.0, mAP50-95 1.0, precision 1.0, recall 1.0." in summary.lines(folder)
+    assert scored["compared"] == []
+    said = summary.lines(read_figures(folder), scored)
+    assert "Against 2 labels in 2 images: mAP50 1.0, mAP50-95 1.0, precision 1.0, recall 1.0." in said
     page = (folder / "report.html").read_text()
     assert "How good the detections are" in page
     assert "which lowers mAP" in page
@@ -154,12 +186,124 @@ def test_a_run_with_labels_says_how_good_it_is(folder, tmp_path, capsys):
     # The same run without labels has no score of before.
     publish.main(["--json", str(folder)])
     assert json.loads(capsys.readouterr().out)["result"]["changed"] is True
-    assert not (folder / write.NAME).exists()
+    assert not (folder / NAME).exists()
     assert "How good" not in (folder / "report.html").read_text()
 
 
-@pytest.mark.parametrize("damaged", ["{}", "[]", "{", '{"categories": [{"id": 1}]}'])
-def test_damaged_results_are_one_error(tmp_path, damaged):
-    (tmp_path / "metrics.json").write_text(damaged)
-    with pytest.raises(YoloError, match=r"the results are damaged: .*; remove them and run again"):
-        write.update(tmp_path, tmp_path)
+def compared_run(tmp_path, single):
+    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"])
+    fsio.write_json(run.settings, {**fsio.read_json(run.settings), "mode": "compare"})
+    put_pass(run, entries, "single", single)
+    put_pass(run, entries, "parallel", BOTH)
+    identical = compare.compare(run)["identical"]
+    return fetch(run, tmp_path / "results/r1", ["single", "parallel"], identical), identical
+
+
+def test_identical_passes_differ_by_nothing_and_are_scored_once(tmp_path, labels, monkeypatch, capsys):
+    folder, identical = compared_run(tmp_path, BOTH)
+    assert identical
+    assert not (folder / "predictions-single.json").exists()
+    calls = []
+    monkeypatch.setattr(scoring, "evaluate", lambda *values: calls.append(values) or evaluate(*values))
+    publish.main(["--labels", str(labels), str(folder)])
+    assert len(calls) == 1
+    assert "  on one slot: the same, difference 0, as the detections are identical" in capsys.readouterr().out
+    (other,) = fsio.read_json(folder / NAME)["compared"]
+    assert (other["pass"], other["identical"], other["map50"], set(other["difference"].values())) == (
+        "single",
+        True,
+        1,
+        {0},
+    )
+    assert "so its figures are the same" in (folder / "report.html").read_text()
+
+
+def test_passes_that_differ_are_both_scored(tmp_path, labels, capsys):
+    folder, identical = compared_run(tmp_path, {**BOTH, "b.jpg": (300.0, 300.0, 400.0, 400.0)})
+    assert not identical
+    publish.main(["--labels", str(labels), str(folder)])
+    scored = fsio.read_json(folder / NAME)
+    (other,) = scored["compared"]
+    # One of two is found; the other one is as sure and wrong.
+    assert (scored["map50"], other["pass"], other["identical"]) == (1, "single", False)
+    assert 0.2 < other["map50"] < 0.6
+    assert other["difference"]["map50"] == round(1 - other["map50"], 4)
+    said = capsys.readouterr().out
+    assert f"  on one slot: mAP50 {other['map50']}, " in said
+    assert f"all slots less one: mAP50 +{other['difference']['map50']:.4g}, " in said
+    (folder / "predictions-single.json").unlink()
+    with pytest.raises(YoloError, match=r"the detections are missing: .*predictions-single\.json; run the same run_id"):
+        publish.main(["--labels", str(labels), str(folder)])
+
+
+def int8_run(tmp_path, as_float, int8):
+    run, entries = make_run(tmp_path, ["=a.jpg", "b.jpg"])
+    settings = fsio.read_json(run.settings)
+    quantised = Share(tmp_path).weights(settings["weights_id"]).int8("1")
+    fsio.write_json(quantised / "model.json", {"names": ["cat", "dog"]})
+    fsio.write_json(run.settings, {**settings, "precision": "int8", "model_dir": str(quantised)})
+    passes = ["float", "parallel"]
+    for name, boxes in zip(passes, (as_float, int8), strict=True):
+        put_pass(run, entries, name, boxes, read_digest(run, name))
+    return run, fetch(run, tmp_path / "results/r1", passes, None)
+
+
+def test_int8_is_set_against_the_float_model(tmp_path, labels, capsys):
+    run, folder = int8_run(tmp_path, BOTH, dict.fromkeys(BOTH, SHIFTED))
+    publish.main(["--labels", str(labels), str(folder)])
+    scored = fsio.read_json(folder / NAME)
+    (other,) = scored["compared"]
+    # Moved by a quarter of its width a box overlaps by 0.6: two or three of the ten overlaps that count.
+    assert (scored["map50"], other["map50"], other["difference"]["map50"]) == (1, 1, 0)
+    assert (other["map"], scored["map"]) == (1, pytest.approx(0.25, abs=0.06))
+    assert other["difference"]["map"] == round(scored["map"] - 1, 4) < 0
+    said = capsys.readouterr().out
+    less = f"int8 less float: mAP50 +0, mAP50-95 {other['difference']['map']:.4g}"
+    assert f"  with the float model: mAP50 1.0, mAP50-95 1.0, precision 1.0, recall 1.0; {less}" in said
+    page = (folder / "report.html").read_text()
+    assert "What INT8 costs in quality" in page
+    assert all(text in page for text in ("INT8, this run", "float model", "difference, the first less the second"))
+    # The float pass says what it computed with.
+    assert fsio.read_json(run.get_pass("float").metrics_json)["settings"]["precision"] == "fp32"
+
+
+def test_only_images_with_a_result_in_both_passes_are_compared(tmp_path, labels):
+    _, folder = int8_run(tmp_path, {"=a.jpg": RIGHT}, BOTH)
+    publish.main(["--labels", str(labels), str(folder)])
+    scored = fsio.read_json(folder / NAME)
+    assert (scored["images"], scored["labels"]) == (1, 1)
+    assert set(scored["compared"][0]["difference"].values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("metrics.json", {"categories": [{"id": 1}]}, "KeyError: 'name'"),
+        ("metrics.json", {"categories": 3}, "TypeError"),
+        ("metrics.json", {"settings": {}}, "KeyError: 'max_det'"),
+        ("predictions.json", "{", "JSONDecodeError"),
+        ("predictions.json", "[3]", "TypeError"),
+        ("predictions.json", '[{"category_id": 1}]', "KeyError"),
+        (
+            "predictions.json",
+            '[{"file_name": "b.jpg", "category_id": 7, "bbox": [0, 0, 1, 1], "score": 1}]',
+            "KeyError: 7",
+        ),
+        ("predictions.json", '[{"file_name": "b.jpg", "category_id": 1, "bbox": [0, 0], "score": 1}]', "ValueError"),
+    ],
+)
+def test_damaged_results_are_one_error(tmp_path, labels, name, content, said):
+    _, folder = int8_run(tmp_path, BOTH, BOTH)
+    path = folder / name
+    path.write_text(content if isinstance(content, str) else json.dumps(fsio.read_json(path) | content))
+    with pytest.raises(YoloError, match=r"the figures are damaged or of an older version \(.*; run the same") as caught:
+        write.update(read_figures(folder), labels)
+    assert said in str(caught.value)
+
+
+def test_a_damaged_score_is_written_anew(folder, labels):
+    (folder / NAME).write_text("{")
+    changed, scored = write.update(read_figures(folder), labels)
+    assert changed
+    assert fsio.read_json(folder / NAME) == scored
+    assert write.update(read_figures(folder), labels) == (False, scored)

@@ -10,6 +10,7 @@ import pytest
 from jinja2 import Environment, UndefinedError
 from make_run import make_compared_run, make_run, pull, put_job, put_record
 from yolo.results import archive, merge
+from yolo.results.figures import read_figures
 from yolo.results.report import comparison, page, parts, plots, timing, view, write
 from yolo.share import fsio
 from yolo.share.errors import YoloError, one_line
@@ -69,7 +70,7 @@ def results(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def content(results):
-    write.write(results)
+    write.write(read_figures(results))
     return (results / "report.html").read_text(encoding="utf-8")
 
 
@@ -118,7 +119,7 @@ def hostile_run(root: Path) -> Path:
 
 def test_hostile_names_are_text_and_nothing_else(tmp_path):
     folder = hostile_run(tmp_path)
-    assert write.write(folder) is True
+    assert write.write(read_figures(folder)) is True
     content = (folder / "report.html").read_bytes().decode("utf-8")
     seen = Page(content)
     assert set(seen.tags) - ALLOWED == set()
@@ -133,7 +134,7 @@ def test_hostile_names_are_text_and_nothing_else(tmp_path):
 def test_the_test_of_hostile_names_can_fail(tmp_path, monkeypatch):
     folder = hostile_run(tmp_path)
     monkeypatch.setattr(page, "Environment", lambda **given: Environment(**{**given, "autoescape": False}))
-    write.write(folder)
+    write.write(read_figures(folder))
     assert "img" in set(Page((folder / "report.html").read_text(encoding="utf-8")).tags) - ALLOWED
 
 
@@ -217,7 +218,7 @@ def test_each_prediction_is_called_one(content, results):
 
 def test_the_same_figures_make_the_same_bytes(results, content, tmp_path):
     before = (results / "report.html").stat()
-    assert write.write(results) is False
+    assert write.write(read_figures(results)) is False
     assert (results / "report.html").stat().st_mtime_ns == before.st_mtime_ns
     # Another process, another folder, another hash seed, settings of the user's own.
     for name in ("metrics.json", "metrics.csv", "compare.json"):
@@ -236,7 +237,7 @@ def test_a_report_of_other_figures_is_replaced(results, content, tmp_path):
     for name in ("metrics.json", "metrics.csv", "compare.json"):
         (tmp_path / name).write_bytes((results / name).read_bytes())
     (tmp_path / "report.html").write_text(content.replace("1,", "2,"), encoding="utf-8")
-    assert write.write(tmp_path) is True
+    assert write.write(read_figures(tmp_path)) is True
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == content
 
 
@@ -249,7 +250,7 @@ def test_a_run_of_one_pass_does_not_show_an_old_comparison(results, tmp_path):
         (tmp_path / name).write_bytes((results / name).read_bytes())
     metrics = fsio.read_json(tmp_path / "metrics.json")
     fsio.write_json(tmp_path / "metrics.json", {**metrics, "mode": "parallel"})
-    write.write(tmp_path)
+    write.write(read_figures(tmp_path))
     shown = "".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text)
     assert "Not known: this run had one pass" in shown
     assert "identical" not in shown
@@ -280,7 +281,7 @@ def test_why_there_is_no_figure_is_said(results):
 def test_a_run_in_which_nothing_worked_has_a_report(tmp_path):
     run, _ = make_run(tmp_path, ["a.jpg", "b.txt"], skipped=("b.txt",))
     merge.merge(run, "parallel")
-    assert write.write(pull(run, tmp_path / "results")) is True
+    assert write.write(read_figures(pull(run, tmp_path / "results"))) is True
     shown = "".join(Page((tmp_path / "results/report.html").read_text(encoding="utf-8")).text)
     assert "0 of 1" in shown
     assert "1 without a result; 1 other file skipped" in shown
@@ -377,7 +378,7 @@ def test_figures_that_cannot_be_used_are_one_clear_error(results, tmp_path, name
     else:
         (tmp_path / name).write_text(content)
     with pytest.raises(YoloError, match=message):
-        write.write(tmp_path)
+        write.write(read_figures(tmp_path))
     assert not (tmp_path / "report.html").exists()
 
 
@@ -389,6 +390,6 @@ def test_the_templates_show_all_of_the_view():
         for kind in vars(module).values()
         if is_dataclass(kind) and kind.__module__ == module.__name__
     ]
-    assert len(classes) == 14
+    assert len(classes) == 15
     names = {field.name for kind in classes for field in fields(kind)}
     assert {name for name in names if not re.search(rf"\.{name}\b", templates)} == set()

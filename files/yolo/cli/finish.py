@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..pool import throughput
-from ..results import compare, merge
+from ..results import beside, compare, merge
 from ..share.layout import PASSES
 from ..share.request_file import read_request
 from ..share.settings import run_at
@@ -16,6 +16,8 @@ from .messages import read_input, say
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the figures of a pass; after the last one of a comparison also ``compare.json``.
+
+    After the last pass the result names what belongs beside its results, see ``results.beside``.
 
     Raises:
         YoloError: An image has neither a result nor a reason, or something on the share is damaged.
@@ -44,16 +46,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     throughput.remember(run, merged.settings, merged.jobs)
     if error := merged.missing_error():
         raise error
-    if request["mode"] == "compare" and args.pass_name == request["passes"][-1]:
-        compare.compare(run, given.get("slots") or None, {name: cpus for name, cpus in given.get("machines") or []})
     left = {"reason": given.get("reason"), "remedy": given.get("remedy")} if merged.unfinished else {}
-    say(
-        result={
-            "pass": args.pass_name,
-            "images": merged.counts["images"],
-            "unfinished": merged.unfinished,
-            **left,
-            "changed": bool(given.get("worked")),
-        }
-    )
+    result = {"pass": args.pass_name, "images": merged.counts["images"], "unfinished": merged.unfinished, **left}
+    if args.pass_name == request["passes"][-1]:
+        identical = None
+        if request["mode"] == "compare":
+            cpus = dict(given.get("machines") or [])
+            identical = compare.compare(run, given.get("slots") or None, cpus)["identical"]
+        result["beside"] = beside.files(request["passes"], identical)
+    say(result=result | {"changed": bool(given.get("worked"))})
     return 0

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..results import archive, summary, unpack
+from ..results.figures import read_figures
 from ..results.quality import write as quality
 from ..share.containers import read_contents
 from ..share.errors import YoloError
@@ -73,15 +74,16 @@ def publish(
         ) from None
     pulled = (folder / CONTENTS).exists()
     apart = unpack.unpack(folder, read_contents(folder / CONTENTS), zip_only) if pulled else {}
-    scored = quality.update(folder, labels)
-    reported = write.write(folder)
+    figures = read_figures(folder)
+    rescored, scored = quality.update(figures, labels)
+    reported = write.write(figures, scored)
     # The zip holds the report.
     packed = archive.pack(folder, apart)
     if pulled:
         unpack.remove_leftovers(folder, zip_only)
-    lines = summary.lines(folder, nothing_done)
+    lines = summary.lines(figures, scored, nothing_done)
     if apart and not zip_only:
         lines.insert(
             -1, f"In results.zip alone, since their names are too long for a file: {plural(len(apart), 'file')}."
         )
-    return scored or reported or packed, lines
+    return rescored or reported or packed, lines

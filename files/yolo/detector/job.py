@@ -137,10 +137,10 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
     """
     clock = Clock.of_process()
     run_pass = run.get_pass(pass_name)
-    settings = Settings.from_run(read_settings(run))
+    settings = Settings.from_run(read_settings(run, pass_name))
     slot = find_slot(os.environ)
     threads = choose_threads(threads, settings, slot, os.environ)
-    job = Job(run_pass, submission, chunk, settings, read_digest(run), slot, threads)
+    job = Job(run_pass, submission, chunk, settings, read_digest(run, pass_name), slot, threads)
     entries = read_chunk(run_pass.chunk(submission, chunk))
     heartbeat = run_pass.progress(submission, chunk)
     with (

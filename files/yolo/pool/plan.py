@@ -198,7 +198,7 @@ def plan_submission(
 
     Args:
         run: The run; its manifest and settings must be there.
-        pass_name: ``parallel`` or ``single``.
+        pass_name: One of ``layout.PASSES``.
         slots: Slots of the pool.
         chunk_size: Images a chunk, at most; None for no such limit.
         single_chunk: Put all images into one chunk.
@@ -213,10 +213,10 @@ def plan_submission(
     if not dry_run:
         check_manifest(run)
     states = classify(
-        run.manifest, Done({}, {}) if fresh else read_done(run_pass, journals(run_pass), read_digest(run))
+        run.manifest, Done({}, {}) if fresh else read_done(run_pass, journals(run_pass), read_digest(run, pass_name))
     )
     images = states.count(_TODO) + states.count(_FAILED)
-    throughput = DEFAULT if fresh else recall(run, read_settings(run))
+    throughput = DEFAULT if fresh else recall(run, read_settings(run, pass_name))
     sizes = chunk_sizes(images, slots, throughput, chunk_size)
     if single_chunk and sizes:
         sizes = [images]

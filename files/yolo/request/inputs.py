@@ -13,7 +13,7 @@ from ..share.limits import AUTO, ENGINES, IMGSZ, MAX_DET, PRECISIONS, THREADS
 from . import on_share, sources
 
 MODES = {"parallel": ["parallel"], "single": ["single"], "compare": ["single", "parallel"]}
-"""Values of the input ``mode``, and the passes of each in their order."""
+"""Values of the input ``mode``, and the passes of each in their order; see also ``request.passes_of``."""
 
 ROLE = "inference_run_"
 """What the role's variables begin with: each input is also one of them."""

@@ -17,7 +17,7 @@ from typing import Any
 from ..share import fsio
 from ..share.classes import class_indices
 from ..share.errors import YoloError
-from ..share.layout import ID_LENGTH, Share
+from ..share.layout import FLOAT, ID_LENGTH, Share
 from ..share.words import plural
 from . import images, on_share, parcel, sources, weights
 from .checkpoint_check import check_checkpoint
@@ -94,7 +94,7 @@ def resolve(
         "id": run_id,
         "new_id": not values["run_id"],
         "mode": values["mode"],
-        "passes": MODES[values["mode"]],
+        "passes": passes_of(values),
         "images": asked if copy else path,
         "source": source,
         "known": str(known / source["input_id"]),
@@ -135,6 +135,12 @@ def resolve(
     return request | {"parcel": str(lists / "parcel")}
 
 
+def passes_of(values: Mapping[str, Any]) -> list[str]:
+    """Return the passes of a run in their order; the results are those of the last one."""
+    with_float = values["labels"] and values["precision"] == "int8"
+    return [*([FLOAT] if with_float else []), *MODES[values["mode"]]]
+
+
 def for_the_share(request: Mapping[str, Any]) -> dict[str, Any]:
     """Return a request without what is only of use on the control node: the same run has the same file again."""
     source = {name: value for name, value in request["source"].items() if name not in _OF_CONTROL_NODE}
@@ -152,6 +158,10 @@ def describe(request: Mapping[str, Any]) -> list[str]:
     if source["ignored"]:
         line += f"; {plural(source['ignored'], 'hidden file or folder', 'hidden files or folders')} left out"
     lines = [f"Run {request['id']}, mode {request['mode']}, weights {found['name']} ({found['kind']})", line]
+    if FLOAT in request["passes"]:
+        lines.append(
+            "labels with precision=int8: one pass more, with the float model, to show what int8 costs in quality"
+        )
     if found.get("trusted"):
         lines.append("trust_weights=yes: code in the weights may run on the execute hosts, as the jobs' user")
     return lines

@@ -95,7 +95,7 @@ def merge(
 
     Args:
         run: The run.
-        pass_name: ``parallel`` or ``single``.
+        pass_name: One of ``layout.PASSES``.
         submitted: When the jobs of the newest submission were submitted, seconds since the epoch by the share's clock;
             by default what was noted then.
         stage_seconds: How long it took to put images, weights and code on the share; kept as ``submitted`` is.
@@ -109,7 +109,7 @@ def merge(
     """
     began = time.monotonic()
     run_pass = run.get_pass(pass_name)
-    settings = read_settings(run)
+    settings = read_settings(run, pass_name)
     check_manifest(run)
     names = classes.read_names(settings)
     jobs = read_jobs(run_pass)
@@ -159,7 +159,7 @@ def _merge_records(
         submission: The newest submission.
         reasons: Why images were left undone, by their keys.
     """
-    digest, containers = read_digest(run), list_containers(run_pass)
+    digest, containers = read_digest(run, run_pass.root.name), list_containers(run_pass)
     used: set[str] = set()
     entries = list(manifest.read(run.manifest))
     tally = Tally(submission)

@@ -25,7 +25,7 @@ def build(
 
     Args:
         run_id: The run.
-        pass_name: ``parallel`` or ``single``.
+        pass_name: One of ``layout.PASSES``.
         settings: The run's settings.
         names: Names of the model's classes.
         tally: What became of the files.

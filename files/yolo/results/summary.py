@@ -1,7 +1,7 @@
 """What a run came to, in a few lines for the terminal, from the figures in its results folder.
 
-Eight lines at most, ten of them more where something failed or was skipped. Names of files may hold anything: each line
-stays one line, with what can't be printed escaped.
+Eight lines at most; ten more where something failed or was skipped, four more about quality where there are labels.
+Names of files may hold anything: each line stays one line, with what can't be printed escaped.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..share import fsio
-from ..share.errors import YoloError, one_line
+from ..share.errors import one_line
+from ..share.layout import FLOAT
 from ..share.words import plural
-from .quality.write import FIGURES, LOW_CONF
-from .quality.write import NAME as QUALITY
+from .figures import Figures, damaged
+from .quality.figures import FIGURES, LOW_CONF
 
 FAILED = 5
 """Lines about failed images, at most."""
@@ -34,28 +34,22 @@ CLASSES = 8
 _OUTPUTS = ("report.html", "images", "labels", "predictions.json", "metrics.json", "metrics.csv", "results.zip")
 
 
-def lines(folder: Path, nothing_done: bool = False) -> list[str]:
+def lines(figures: Figures, scored: Mapping[str, Any] | None = None, nothing_done: bool = False) -> list[str]:
     """Return the summary of a results folder.
 
     Args:
-        folder: Holds ``metrics.json`` and, of a run with mode=compare, ``compare.json``.
+        figures: Of the folder.
+        scored: ``quality.json``; None if there were no labels.
         nothing_done: Whether nothing was left to do when the run was started again.
 
     Raises:
         YoloError: The figures are damaged.
-        OSError: They can't be read.
     """
     try:
-        metrics = fsio.read_json(folder / "metrics.json")
-        compared = fsio.read_json(folder / "compare.json") if metrics["mode"] == "compare" else {}
-        scored = fsio.read_json(folder / QUALITY) if (folder / QUALITY).exists() else {}
-        found = [*_summary(metrics, compared, nothing_done), *_quality(scored), _place(folder)]
+        told = _summary(figures.metrics, figures.compared, nothing_done)
+        found = [*told, *_quality(scored or {}), _place(figures.folder)]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise YoloError(
-            f"the figures are damaged or of an older version ({type(error).__name__}: {error})",
-            folder,
-            remedy="run the same run_id again, which merges and pulls them anew",
-        ) from None
+        raise damaged(figures.folder, f"{type(error).__name__}: {error}") from None
     return [one_line(line) for line in found]
 
 
@@ -83,10 +77,24 @@ def _summary(metrics: Mapping[str, Any], compared: Mapping[str, Any], nothing_do
 
 def _quality(scored: Mapping[str, Any]) -> Iterator[str]:
     if scored:
-        figures = ", ".join(f"{shown} {scored[key]}" for key, shown in FIGURES.items())
-        yield f"Against {plural(scored['labels'], 'label')} in {plural(scored['images'], 'image')}: {figures}."
+        against = f"{plural(scored['labels'], 'label')} in {plural(scored['images'], 'image')}"
+        yield f"Against {against}: {_figures(scored)}."
+        yield from map(_difference, scored["compared"])
         if scored["conf"] > LOW_CONF:
             yield f"  detections below conf {scored['conf']:g} are left out, which lowers mAP: -e conf=0.001 keeps them"
+
+
+def _figures(values: Mapping[str, Any], form: str = "") -> str:
+    known = ((shown, values[key]) for key, shown in FIGURES.items())
+    return ", ".join(f"{shown} {value if value is None else format(value, form)}" for shown, value in known)
+
+
+def _difference(other: Mapping[str, Any]) -> str:
+    which = "with the float model" if other["pass"] == FLOAT else "on one slot"
+    if other["identical"]:
+        return f"  {which}: the same, difference 0, as the detections are identical"
+    less = "int8 less float" if other["pass"] == FLOAT else "all slots less one"
+    return f"  {which}: {_figures(other)}; {less}: {_figures(other['difference'], '+.4g')}"
 
 
 def _counts(metrics: Mapping[str, Any], nothing_done: bool) -> str:

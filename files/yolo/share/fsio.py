@@ -76,6 +76,15 @@ def write_bytes(path: str | os.PathLike[str], data: bytes, *, fsync: bool = Fals
         file.write(data)
 
 
+def update_bytes(path: str | os.PathLike[str], data: bytes) -> bool:
+    """Write ``data`` to ``path`` atomically, unless it is there already; return whether it was written."""
+    path = Path(path)
+    if path.is_file() and path.read_bytes() == data:
+        return False
+    write_bytes(path, data)
+    return True
+
+
 def write_text(path: str | os.PathLike[str], text: str, *, fsync: bool = False, keep_equal: bool = False) -> None:
     """Write ``text`` as UTF-8 to ``path`` atomically; see :func:`atomic_file`."""
     write_bytes(path, text.encode("utf-8"), fsync=fsync, keep_equal=keep_equal)

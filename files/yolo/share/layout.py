@@ -25,8 +25,10 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-PASSES = ("parallel", "single")
-"""A pass goes once over a run's images: on all slots, or on one slot, the serial baseline."""
+FLOAT = "float"
+PASSES = ("parallel", "single", FLOAT)
+"""A pass goes once over a run's images: on all slots, or on one slot, the serial baseline; or, of a run in int8, on all
+slots with the float model, for its quality alone."""
 
 WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes (lower case) whose format annotated images are written in; beside others stands a JPEG."""

@@ -12,6 +12,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from .figures import FIGURES
 from .truth import Label
 
 _CONFIDENCES = np.linspace(0, 1, 1000)
@@ -50,23 +51,23 @@ def evaluate(
     precision = np.maximum(evaluation.eval["precision"][..., 0, 0], 0)
     average = {index: precision[:, :, index].mean(axis=1) for index in classes}
     at = _at_best_f1(evaluation, classes)
+    values = {
+        index: (average[index][0], average[index].mean(), at[0][column], at[1][column])
+        for column, index in enumerate(classes)
+    }
     rows = [
         {
             "name": names[index],
             "labels": counted[index],
-            "map50": _rounded(average[index][0]),
-            "map": _rounded(average[index].mean()),
-            "precision": _rounded(at[0][column]),
-            "recall": _rounded(at[1][column]),
+            **{name: _rounded(value) for name, value in zip(FIGURES, values[index], strict=True)},
         }
-        for column, index in enumerate(classes)
+        for index in classes
     ]
-    figures = ("map50", "map", "precision", "recall")
     return {
         "images": len(labels),
         "labels": sum(map(len, labels.values())),
         "confidence": _rounded(at[2]),
-        **{name: _rounded(np.mean([row[name] for row in rows])) if rows else None for name in figures},
+        **{name: _rounded(np.mean([row[name] for row in rows])) if rows else None for name in FIGURES},
         "classes": rows,
     }
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...share.layout import FLOAT
 from ...share.records import STAGES
-from ..quality.write import FIGURES, LOW_CONF, NAME
+from ..quality.figures import FIGURES, LOW_CONF, NAME
 from . import plots
 from .comparison import Comparison, Prediction, view_comparison, view_prediction
 from .parts import Cell, Plot, Table, dollars, table
@@ -68,6 +69,21 @@ class Detections:
 
 
 @dataclass(frozen=True, slots=True)
+class QualityCompared:
+    """The run's figures beside those of another pass over the same images.
+
+    Attributes:
+        float_model: Whether that pass had the float model; else it was the one on one slot.
+        identical: Whether both passes have the same detections.
+        figures: Of both, and the difference.
+    """
+
+    float_model: bool
+    identical: bool
+    figures: Table
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """How good the detections are, against labels.
 
@@ -75,6 +91,7 @@ class Quality:
         images: Images that count.
         labels: Objects that are known to be in them.
         figures: Of all classes.
+        compared: The same of the run's other passes, and the differences.
         classes: The same for each class.
         confidence: Where precision and recall are taken.
         left_out: The run's confidence threshold, if it is so high that mAP suffers.
@@ -83,6 +100,7 @@ class Quality:
     images: int
     labels: int
     figures: Table
+    compared: tuple[QualityCompared, ...]
     classes: Table
     confidence: float
     left_out: float | None
@@ -241,6 +259,7 @@ def view_quality(scored: Mapping[str, Any]) -> Quality | None:
         figures=table(
             "All classes", ("", *FIGURES.values()), [("mean of the classes", *(scored[key] for key in FIGURES))]
         ),
+        compared=tuple(_compared(scored, other) for other in scored["compared"]),
         classes=table(
             "Each class that has labels",
             ("class", "labels", *FIGURES.values()),
@@ -251,6 +270,18 @@ def view_quality(scored: Mapping[str, Any]) -> Quality | None:
         confidence=scored["confidence"],
         left_out=scored["conf"] if scored["conf"] > LOW_CONF else None,
     )
+
+
+def _compared(own: Mapping[str, Any], other: Mapping[str, Any]) -> QualityCompared:
+    float_model = other["pass"] == FLOAT
+    names = ("INT8, this run", "float model") if float_model else ("all slots, this run", "one slot")
+    caption = "INT8 and the float model" if float_model else "All slots and one slot"
+    rows = [
+        (names[0], *(own[key] for key in FIGURES)),
+        (names[1], *(other[key] for key in FIGURES)),
+        ("difference, the first less the second", *(other["difference"][key] for key in FIGURES)),
+    ]
+    return QualityCompared(float_model, other["identical"], table(caption, ("", *FIGURES.values()), rows))
 
 
 def view_trouble(metrics: Mapping[str, Any]) -> Trouble:
