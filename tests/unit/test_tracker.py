@@ -38,7 +38,7 @@ def job(proc, status, **more):
 
 
 def event(proc, kind, time=1000.0, **more):
-    return {"proc": proc, "type": kind, "time": time, **more}
+    return {"cluster": 7, "proc": proc, "type": kind, "time": time, **more}
 
 
 class Follower:
@@ -161,4 +161,4 @@ def test_the_first_start_counts():
 
 def test_a_log_that_is_not_there_is_one_error():
     with pytest.raises(OSError, match=r"Python package|no-log"):
-        EventLog(Path("/no-log"), 7)
+        EventLog(Path("/no-log"))

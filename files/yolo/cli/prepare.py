@@ -119,7 +119,7 @@ def wait_for_job(asked: ModelRequest, cluster: int, log: Path, time_limit: float
     Raises:
         YoloError: It failed, or took too long. It is removed then.
     """
-    jobs = Tracker(Condor(cluster), lambda: EventLog(log, cluster))
+    jobs = Tracker(Condor(cluster), lambda: EventLog(log))
     status = follow(
         lambda: prepare.poll(asked.run, jobs),
         lambda line: say(line=line),

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..pool.backups import Backups
 from ..pool.condor import Condor
 from ..pool.follow import clean_up, follow
 from ..pool.plan import last_submission
@@ -39,9 +40,10 @@ def follow_submission(
         The last status, ``ended``, ``failed`` and, if it failed, ``msg``.
     """
     image_bytes = read_request(run)["image_bytes"]
-    tracker = Tracker(Condor(cluster), lambda: EventLog(log, cluster))
+    tracker = Tracker(Condor(cluster), lambda: EventLog(log))
+    backups = Backups(run_pass, submission, tracker, lambda text: say(notice=text))
     found = follow(
-        lambda: poll(run_pass, submission, tracker, image_bytes=image_bytes),
+        lambda: backups.update(poll(run_pass, submission, tracker, image_bytes=image_bytes)),
         lambda line: say(line=line),
         lambda text: say(notice=text),
         time_limit,
@@ -49,6 +51,7 @@ def follow_submission(
     )
     if found is None:
         return {"ended": False, "failed": False, "changed": True}
+    backups.close()
     clean_up(cluster, found)
     return _to_dict(run, run_pass, found)
 

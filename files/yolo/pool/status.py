@@ -53,6 +53,7 @@ class Status:
         notices: While it waits: what is wrong or does not move, and what to do about it.
         stuck: One of the notices if waiting longer does not mend it, unless the pool changes.
         unfinished: When it is done: why jobs did not end well, by ``<submission>-<chunk>``.
+        done_before: Images that had a good result before this submission.
     """
 
     state: str
@@ -72,6 +73,7 @@ class Status:
     notices: tuple[Explanation, ...] = ()
     stuck: Explanation | None = None
     unfinished: dict[str, str] = field(default_factory=dict)
+    done_before: int = 0
 
     def give_up(self, found: Explanation) -> Status:
         """Return the status of a wait that ended for a reason."""
@@ -246,20 +248,16 @@ def _with_work(status: Status, work: Work, seconds: float | None) -> Status:
         failed=work.failed,
         rate=None if rate is None else round(rate, 3),
         eta_seconds=None if eta is None else round(eta, 1),
+        done_before=work.before,
     )
-    return replace(status, line=human_line(status, work.before))
+    return replace(status, line=human_line(status))
 
 
-def human_line(status: Status, before: int = 0) -> str:
-    """Return a status in one line for people.
-
-    Args:
-        status: The status.
-        before: Images that had a good result before this submission.
-    """
+def human_line(status: Status) -> str:
+    """Return a status in one line for people."""
     parts = [f"{status.images_done}/{status.images_total} images"]
-    if before:
-        parts[0] += f" (and {before} done before)"
+    if status.done_before:
+        parts[0] += f" (and {status.done_before} done before)"
     if status.rate is not None:
         parts.append(f"{status.rate:.1f} images/s")
     if status.eta_seconds is not None:

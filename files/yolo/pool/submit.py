@@ -17,6 +17,9 @@ from .condor import CommandFailed, Runner, run_command
 RUN, PASS, SUBMISSION = "YoloRunId", "YoloPass", "YoloSubmission"
 """Attributes of the jobs: the run's name, and to which pass and submission they belong."""
 
+BACKUP = "YoloBackup"
+"""Attribute of a job that does again what another one of its submission does, see ``backups``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -37,7 +40,8 @@ def find_queued(run_id: str, pass_name: str, run: Runner = run_command) -> Queue
     Raises:
         YoloError: HTCondor does not answer.
     """
-    constraint = f'{RUN} == "{run_id}" && {PASS} == "{pass_name}"'
+    # Not what was removed and whose host does not answer, nor backups of it: both write to attempts of their own.
+    constraint = f'{RUN} == "{run_id}" && {PASS} == "{pass_name}" && JobStatus != 3 && {BACKUP} =!= True'
     command = ["condor_q", "-allusers", "-constraint", constraint, "-json", "-attributes", f"ClusterId,{SUBMISSION}"]
     try:
         found = ads.parse_ads(run(command))

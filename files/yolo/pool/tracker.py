@@ -25,7 +25,7 @@ SECONDS_TRUSTED = 60.0
 _ENDED = (ads.COMPLETED, ads.REMOVED)
 
 Event = Mapping[str, Any]
-"""An event: its ``type`` by name, ``proc``, ``time`` (epoch seconds), and what HTCondor says in it."""
+"""An event: its ``type`` by name, ``cluster``, ``proc``, ``time`` (epoch seconds), and what HTCondor says in it."""
 
 
 class EventSource(Protocol):
@@ -45,29 +45,32 @@ class EventLog:
 
     Args:
         path: The log.
-        cluster: ClusterId of the jobs; events of others are skipped.
 
     Raises:
         OSError: There is no such log, or HTCondor's Python package is not installed.
     """
 
-    def __init__(self, path: Path, cluster: int) -> None:
+    def __init__(self, path: Path) -> None:
         try:
             import htcondor2
         except ImportError as error:
             raise OSError(f"HTCondor's Python package can't be imported: {error}") from error
         if not path.is_file():
             raise FileNotFoundError(path)
-        self._cluster = cluster
         self._log = htcondor2.JobEventLog(str(path))
 
     def read(self) -> Iterable[Event]:
         """See :meth:`EventSource.read`."""
         try:
             return [
-                {**dict(event), "type": event.type.name, "proc": event.proc, "time": event.timestamp}
+                {
+                    **dict(event),
+                    "type": event.type.name,
+                    "cluster": event.cluster,
+                    "proc": event.proc,
+                    "time": event.timestamp,
+                }
                 for event in self._log.events(stop_after=0)
-                if event.cluster == self._cluster
             ]
         except (RuntimeError, ValueError, TypeError, KeyError) as error:
             raise OSError(f"the event log can't be read: {error}") from error
@@ -122,6 +125,35 @@ class Tracker:
         self._failure: CommandFailed | None = None
         self._slots: list[dict[str, Any]] = []
         self._slots_at = float("-inf")
+        self._backups: dict[int, int] = {}
+        self._backup_ads: dict[int, Ad] = {}
+        self._superseded: set[int] = set()
+
+    def add_backup(self, cluster: int, proc: int) -> None:
+        """Follow a cluster of one job that does the same as one of the jobs: where it ends well first, that one has."""
+        self._backups[cluster] = proc
+        self._supersede(cluster, self._backup_ads.get(cluster, {}))
+
+    def drop_backup(self, cluster: int) -> None:
+        """Follow a backup no longer."""
+        self._backups.pop(cluster, None)
+
+    def backups(self) -> dict[int, int]:
+        """Return the ProcId that each backup is of, by ClusterId."""
+        return dict(self._backups)
+
+    def backup_was_first(self, cluster: int) -> bool:
+        """Whether a backup ended well before the job that it is of."""
+        return _went_well(self._backup_ads.get(cluster, {})) and self._backups[cluster] in self._superseded
+
+    def backup_failed(self, cluster: int) -> bool:
+        """Whether a backup will do nothing more, and did not end well."""
+        ad = self._backup_ads.get(cluster, {})
+        return (_has_ended(ad) or ads.state(ad) == "held") and not _went_well(ad)
+
+    def has_ended(self, proc: int) -> bool:
+        """Whether a job has ended."""
+        return _has_ended(self._jobs.get(proc, {}))
 
     def queue(self) -> list[Ad]:
         """Return the jobs in the queue.
@@ -172,14 +204,37 @@ class Tracker:
             if self._log is None:
                 self._log = self._open_log()
             for event in self._log.read():
-                proc = event["proc"]
-                if proc >= 0:
-                    blank = {"ClusterId": self.cluster, "ProcId": proc, "JobStatus": ads.IDLE}
-                    self._jobs[proc] = apply(event, self._jobs.get(proc, blank))
+                if event["proc"] < 0:
+                    continue
+                if event["cluster"] == self.cluster:
+                    self._apply(event)
+                else:
+                    self._apply_to_backup(event)
         except OSError:
             self._log = None
             return False
         return True
+
+    def _apply(self, event: Event) -> None:
+        proc = event["proc"]
+        if proc not in self._superseded:
+            blank = {"ClusterId": self.cluster, "ProcId": proc, "JobStatus": ads.IDLE}
+            self._jobs[proc] = apply(event, self._jobs.get(proc, blank))
+
+    def _apply_to_backup(self, event: Event) -> None:
+        # It may have been submitted a moment ago, and not be known yet.
+        cluster = event["cluster"]
+        ad = self._backup_ads[cluster] = apply(event, self._backup_ads.get(cluster, {"JobStatus": ads.IDLE}))
+        self._supersede(cluster, ad)
+
+    def _supersede(self, cluster: int, ad: Ad) -> None:
+        """Let the job that a backup is of have ended as that did."""
+        proc = self._backups.get(cluster)
+        if proc is None or not _went_well(ad) or _has_ended(self._jobs.get(proc, {})):
+            return
+        self._superseded.add(proc)
+        names = ("JobStatus", "ExitCode", "ExitBySignal", "LastRemoteHost", "EnteredCurrentStatus")
+        self._jobs[proc] = {**self._jobs.get(proc, {}), **{name: ad[name] for name in names if name in ad}}
 
     def _ask(self) -> None:
         self._asked = self._clock()
@@ -199,9 +254,13 @@ class Tracker:
     def _keep(self, found: Iterable[Ad]) -> None:
         for ad in found:
             proc = ads.number(ad, "ProcId")
-            if proc is not None:
+            if proc is not None and proc not in self._superseded:
                 self._jobs[proc] = {**self._jobs.get(proc, {}), **ad}
 
 
 def _has_ended(ad: Ad) -> bool:
     return ads.number(ad, "JobStatus") in _ENDED
+
+
+def _went_well(ad: Ad) -> bool:
+    return ads.number(ad, "JobStatus") == ads.COMPLETED and ads.failed_exit(ad) is None
