@@ -65,6 +65,7 @@ def watch(tmp_path):
     watch.pass_by(2)
     # The chunk of e1 is done, its slot is free.
     watch.happen(event(0, "JOB_TERMINATED", TerminatedNormally=True, ReturnValue=0))
+    watch.pool.queue, watch.pool.history = [job(1, 2)], [job(0, 4, ExitCode=0)]
     return watch
 
 
