@@ -110,6 +110,35 @@ def test_a_dead_execute_host_stops_no_run(cluster, samples, power):
     assert time.monotonic() - began < 180
 
 
+def test_what_a_host_had_in_work_when_it_died_is_done_elsewhere(cluster, samples, power, tmp_path):
+    # So many and so large that the first chunks last for some seconds.
+    images = tmp_path / "photos"
+    for number in range(10):
+        shutil.copytree(samples, images / f"{number:02}")
+    run = cluster.start(images, run_id="lost-in-work", save_images=False, imgsz=960)
+    output = read_until(run, "running")
+    beats = ("sh", "-c", "ls /srv/share/runs/lost-in-work/parallel/progress | wc -l")
+    until("both hosts are at work", 60, lambda: int(answers(cluster, "manager", *beats) or 0) >= 2)
+    power("execute2")
+    began = time.monotonic()
+    outcome = end(run, cluster.results / "lost-in-work")
+    print("lost in work:", time.monotonic() - began)
+    assert outcome.code == 0
+    assert "NOTE: execute2 has finished no image for" in output + outcome.output
+    assert outcome.metrics["counts"] | {"ok": 120, "failed": 0, "missing": 0} == outcome.metrics["counts"]
+    # HTCondor itself gives a lost host's job back after two minutes at the earliest.
+    assert time.monotonic() - began < 110
+    # Nothing twice, nothing lost: each copy of a photo has what the first one has.
+    boxes: dict[str, dict[str, list]] = {}
+    for item in outcome.predictions:
+        copy, _, photo = item["file_name"].partition("/")
+        boxes.setdefault(photo, {}).setdefault(copy, []).append(item["bbox"])
+    assert boxes
+    for photo, copies in boxes.items():
+        assert len(copies) == 10, photo
+        assert all(sorted(found) == sorted(copies["00"]) for found in copies.values()), photo
+
+
 def test_another_host_prepares_the_model_when_the_first_one_dies(cluster, samples, power, tmp_path):
     # Weights that are new to the share: to export them takes ten seconds and more.
     weights = shutil.copy(PROJECT / "files/demo/yolov5n-demo.pt", tmp_path / "other.pt")

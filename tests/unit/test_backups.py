@@ -76,7 +76,7 @@ def test_a_chunk_that_stands_still_is_queued_once_more_where_a_slot_is_free(watc
     assert watch.commands == [["condor_submit", "-terse", str(watch.folder / "backup-1-1.sub")]]
     text = (watch.folder / "backup-1-1.sub").read_text()
     queue = watch.folder / "backup-1-1.txt"
-    assert text == DETECT.replace("chunks = /queue.txt", f"chunks = {queue}\n+YoloBackup = True")
+    assert text == DETECT.replace("chunks = /queue.txt", f"chunks = {queue}\npriority = 5\n+YoloBackup = True")
     assert queue.read_text() == "/c00001.jsonl\n"
     assert fsio.read_json(watch.folder / "backups.json") == {"8": 1}
     (told,) = watch.told
@@ -92,12 +92,20 @@ def test_a_chunk_that_moves_is_left_alone(watch):
     assert watch.commands == []
 
 
-@pytest.mark.parametrize("reason", ["waiting jobs", "no slot", "slow images", "no answer"])
+def test_where_other_jobs_wait_the_backup_comes_later_and_goes_ahead_of_them(watch):
+    watch.happen(event(2, "SUBMIT"))
+    watch.pool.slots = []
+    watch.pool.queue.append(job(2, 1))
+    watch.pass_by(25)
+    assert watch.commands == []
+    watch.pass_by(12)
+    assert [command[0] for command in watch.commands] == ["condor_submit"]
+
+
+@pytest.mark.parametrize("reason", ["no slot", "slow images", "no answer"])
 def test_there_is_no_backup_where_it_would_be_of_no_use(watch, reason):
     rate = 10.0
-    if reason == "waiting jobs":
-        watch.happen(event(2, "SUBMIT"))
-    elif reason == "no slot":
+    if reason == "no slot":
         watch.pool.slots = FREE[2:]
     elif reason == "slow images":
         rate = 0.1

@@ -1,4 +1,4 @@
-"""Backup jobs: a chunk whose job stands still is queued once more while another slot is free, and the first one counts.
+"""Backup jobs: a chunk whose job stands still is queued once more for another slot, and the first one counts.
 
 A host that lost its power keeps its job in HTCondor's eyes until keepalive and lease have ended, minutes later, and one
 that is merely slow keeps it for good. The backup does what has no record yet, in an attempt of its own; when it has
@@ -24,12 +24,17 @@ from .submit import BACKUP
 from .tracker import Tracker
 
 STILL_SECONDS = 15.0
-"""A job stands still when it has finished no image for so long, or for the time of :data:`STILL_IMAGES` images."""
+"""A job stands still when it has finished no image for so long, or for the time of :data:`STILL_IMAGES` images.
+
+Twice as long where other jobs wait: no slot is idle for it then.
+"""
 
 STILL_IMAGES = 4
 
 SILENT_SECONDS = 10.0
 """When nothing has moved for so long, the line says what is waited for in place of a time that is left."""
+
+_PRIORITY = 5
 
 MOST = 2
 """Backups of a chunk, at most."""
@@ -131,18 +136,20 @@ class Backups:
             return b""
 
     def _start(self, queued: Sequence[Ad], status: Status, now: float) -> None:
-        # What waits in the queue takes a free slot by itself.
-        if any(ads.state(ad) == "idle" for ad in queued):
-            return
         limit = STILL_SECONDS
         if status.rate:
             limit = max(limit, STILL_IMAGES * max(status.running, 1) / status.rate)
+        # What waits in the queue takes a free slot by itself. The backup goes ahead of it: the chunk of a lost host is
+        # one of the first, so the largest, and would be the last to be done.
+        waits = any(ads.state(ad) == "idle" for ad in queued)
+        if waits:
+            limit *= 2
         active = set(self._tracker.backups().values())
         for proc, seen in self._seen.items():
             if now - seen.since < limit or proc in active or self._made.get(proc, 0) >= MOST:
                 continue
             host = _machine(seen.shown[0])
-            if self._is_slot_free(host):
+            if waits or self._is_slot_free(host):
                 self._submit(proc, host, now - seen.since)
 
     def _is_slot_free(self, other_than: str) -> bool:
@@ -158,7 +165,13 @@ class Backups:
         text = (folder / "detect.sub").read_text()
         chunk = self._pass.queue(self._submission).read_text().splitlines()[proc]
         fsio.write_text(queue, f"{chunk}\n")
-        text = re.sub(r"^chunks = .*$", lambda _: f"chunks = {queue}\n+{BACKUP} = True", text, count=1, flags=re.M)
+        text = re.sub(
+            r"^chunks = .*$",
+            lambda _: f"chunks = {queue}\npriority = {_PRIORITY}\n+{BACKUP} = True",
+            text,
+            count=1,
+            flags=re.M,
+        )
         fsio.write_text(folder / f"{name}.sub", text)
         self._made[proc] = self._made.get(proc, 0) + 1
         try:
