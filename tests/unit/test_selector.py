@@ -82,7 +82,13 @@ class Pool:
 
     def arguments(self, kind: str = "onnx", threads: int = 1, **settings: Any) -> list[str]:
         """Write a request and return the command's arguments."""
-        asked = {"engine": "auto", "precision": "fp32", "imgsz": 0, "precision_limit": 0.15} | settings
+        asked = {
+            "engine": "auto",
+            "precision": "fp32",
+            "imgsz": 0,
+            "precision_limit": 0.15,
+            "decode": "exact",
+        } | settings
         request = {
             "settings": asked, "job": {"cpus": threads}, "weights": {"kind": kind},
             "places": {"weights": str(self.weights.root), "input": str(self.inputs)},
@@ -99,6 +105,7 @@ class Pool:
             "weights_id": self.weights.root.name, "imgsz": 0, "engine_asked": "auto", "engine": answer["engine"],
             "engine_measured": answer["measured"], "precision": answer["precision"],
             "precision_difference": answer["difference"], "model_dir": answer["model"],
+            "decode_difference": answer["decode_difference"],
         } | changes  # fmt: skip
         fsio.write_json(self.run.settings, settings)
         return settings

@@ -76,6 +76,28 @@ def draw(
     return image
 
 
+def shrink(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an image down before anything is drawn into it, so that lines and letters stay readable.
+
+    Args:
+        image: uint8 (height, width, 3).
+        boxes: (n, 4): x1, y1, x2, y2 in pixels of the image.
+        size: Longer side of the result, pixels, at most; 0 for any.
+
+    Returns:
+        Image and boxes; those that were given where they are small enough.
+    """
+    height, width = image.shape[:2]
+    if not 0 < size < max(height, width):
+        return image, boxes
+    ratio = size / max(height, width)
+    small = cv2.resize(
+        image, (max(round(width * ratio), 1), max(round(height * ratio), 1)), interpolation=cv2.INTER_AREA
+    )
+    scale = np.array([small.shape[1] / width, small.shape[0] / height] * 2, np.float32)
+    return small, boxes * scale
+
+
 def line_width(shape: tuple[int, ...]) -> int:
     """Width of a box's line for an image of (height, width, ...), pixels."""
     return max(round((shape[0] + shape[1]) / 2 * 0.003), 1)
