@@ -91,10 +91,14 @@ def shrink(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray,
     if not 0 < size < max(height, width):
         return image, boxes
     ratio = size / max(height, width)
-    small = cv2.resize(
-        image, (max(round(width * ratio), 1), max(round(height * ratio), 1)), interpolation=cv2.INTER_AREA
-    )
-    scale = np.array([small.shape[1] / width, small.shape[0] / height] * 2, np.float32)
+    wide, high = max(round(width * ratio), 1), max(round(height * ratio), 1)
+    small = image
+    # The mean of 2x2 pixels is ten times as fast as that of areas of any size, and leaves less than half to the other.
+    while small.shape[1] >= 2 * wide and small.shape[0] >= 2 * high:
+        small = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    if small.shape[:2] != (high, wide):
+        small = cv2.resize(small, (wide, high), interpolation=cv2.INTER_LINEAR)
+    scale = np.array([wide / width, high / height] * 2, np.float32)
     return small, boxes * scale
 
 
