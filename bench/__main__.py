@@ -24,7 +24,7 @@ from .candidates import PROJECT, BenchError, Job, Measurement
 
 SIZES = (10, 100, 1000)
 NAIVE_IMAGES = 30
-PARTS = {"rounds": 0, "sizes": 190, "naive": 50, "scale": 350}
+PARTS = {"rounds": 0, "photos": 60, "sizes": 190, "naive": 50, "scale": 350}
 """What is measured, and the seconds that it takes here: it is not begun with less time left."""
 CANDIDATES = tuple(plot.LABELS)
 VERSIONS = ("torch", "torchvision", "ultralytics-opencv-headless", "ray", "openvino", "numpy", "opencv-python-headless")
@@ -169,7 +169,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=20.0, help="begin nothing that would take longer")
     parser.add_argument("--parts", default=",".join(PARTS), help=f"some of {','.join(PARTS)}")
     parser.add_argument("--candidates", default=",".join(CANDIDATES), help=f"some of {','.join(CANDIDATES)}")
-    parser.add_argument("--no-cluster", action="store_true", help="only what needs no cluster: (a), (b), (c)")
+    parser.add_argument("--no-cluster", action="store_true", help="only what needs no cluster: (a), (b), (c), photos")
     parser.add_argument("--yolov5-dir", type=Path, help="checkout of ultralytics/yolov5, for its detect.py")
     parser.add_argument("--yolov5-weights", type=Path, help="weights of that project, of the same network")
     parser.add_argument("--out", type=Path, default=PROJECT / "bench/results")
@@ -257,11 +257,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         seconds = candidates.play("bench/scale.yml", {"bench_out": scratch / "scale.json"}, log)
         results["scale"] = {"command_seconds": seconds, "points": json.loads((scratch / "scale.json").read_text())}
 
-    steps = {"rounds": do_rounds, "sizes": do_sizes, "naive": do_naive, "scale": do_scale}
+    def do_photos() -> None:
+        results["photos"] = candidates.photos(args.images, model, args.imgsz, log)
+
+    steps = {"rounds": do_rounds, "photos": do_photos, "sizes": do_sizes, "naive": do_naive, "scale": do_scale}
     try:
         model = prepare(args.weights, args.imgsz, scratch, log)
         for part in args.parts:
-            if part != "rounds" and args.no_cluster:
+            if part not in ("photos", "rounds") and args.no_cluster:
                 continue
             if part != args.parts[0] and clock.left < PARTS[part]:
                 results["problems"].append(

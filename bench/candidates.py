@@ -161,6 +161,16 @@ def from_hosts(hosts: Sequence[Mapping[str, Any]], command_seconds: float) -> Me
     return Measurement(images / rate, images, command_seconds, {"hosts": list(hosts)})
 
 
+def photos(images: Path, model: Path, imgsz: int, log: Path) -> dict[str, Any]:
+    """Photos of 12 megapixels made of these images, on one core; see ``bench.photos.measure``.
+
+    Raises:
+        BenchError: It failed.
+    """
+    command = [sys.executable, "-m", "bench.photos", "--model", model, "--images", images.absolute()]
+    return last_json(run([*command, "--imgsz", str(imgsz)], log)[1])
+
+
 def predict(job: Job, name: str) -> Measurement:
     """(b) ``yolo predict`` of ultralytics, one process, as people type it."""
     out = job.scratch / name

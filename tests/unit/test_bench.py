@@ -10,13 +10,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
+from make_job import PHOTO
+from make_model import colour_model, prepared
 from yolo.pool import plan
 from yolo.results import merge
+from yolo.share.errors import BadImage
 from yolo.share.layout import Share
 
 from bench import __main__ as bench
-from bench import candidates, image_folder, plot, scale_point, stats
+from bench import candidates, image_folder, photos, plot, scale_point, stats
 from bench.candidates import BenchError, Measurement
 from bench.forward import share
 
@@ -64,6 +68,27 @@ def test_images_are_repeated_under_different_names(tmp_path):
 
 def test_passes_are_shared_evenly():
     assert share(7, 3) == [3, 2, 2]
+
+
+def test_photos_are_measured_beside_forward_passes(tmp_path, monkeypatch):
+    monkeypatch.setattr(photos, "HEIGHT", 480)
+    monkeypatch.setattr(photos, "WIDTH", 640)
+    (tmp_path / "in").mkdir()
+    cv2.imwrite(str(tmp_path / "in" / "a.png"), PHOTO)
+    prepared(colour_model(), tmp_path / "model")
+    made = photos.make_photos(tmp_path / "in", 3, tmp_path / "photos")
+    assert {cv2.imread(str(path)).shape for path in made} == {(480, 640, 3)}
+    found = photos.measure(tmp_path / "model", "openvino", made, 160, tmp_path)
+    assert list(found["cases"]) == list(photos.CASES)
+    assert found["pass_ms"]["count"] == 3 * len(photos.CASES)
+    assert all(case["ms"]["count"] == 3 and 0 < case["ratio"]["median"] < 1 for case in found["cases"].values())
+
+
+def test_a_photo_that_fails_is_no_measurement(tmp_path):
+    prepared(colour_model(), tmp_path / "model")
+    (tmp_path / "a.jpg").write_bytes(cv2.imencode(".jpg", PHOTO)[1].tobytes()[:700])
+    with pytest.raises(BadImage, match="truncated JPEG"):
+        photos.measure(tmp_path / "model", "openvino", [tmp_path / "a.jpg"], 160, tmp_path)
 
 
 def metrics(**counts):
@@ -207,7 +232,7 @@ def test_what_the_benchmark_imports_of_the_package_is_there(file, module, name):
     assert hasattr(found, name) or importlib.util.find_spec(f"{module}.{name}")
 
 
-@pytest.mark.parametrize("module", ["forward", "model", "ray_data", "scale_point", "__main__"])
+@pytest.mark.parametrize("module", ["forward", "model", "photos", "ray_data", "scale_point", "__main__"])
 def test_commands_explain_themselves(module):
     command = [sys.executable, "-m", f"bench.{module}" if module != "__main__" else "bench", "--help"]
     environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'files'}"}

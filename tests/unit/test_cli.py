@@ -417,7 +417,7 @@ def run(tmp_path):
         "weights": {"kind": "pt", "name": "best.pt", "weights_id": "0123456789abcdef"},
         "settings": {
             "conf": 0.25, "iou": 0.7, "imgsz": 0, "engine": "openvino", "precision": "fp32", "precision_limit": 0.15,
-            "max_det": 300, "classes": ["dog"], "save_images": True,
+            "max_det": 300, "classes": ["dog"], "save_images": True, "annotated_size": 0, "decode": "exact",
         },
         "job": {"cpus": 1, "memory": "800M", "disk": "100M", "time_limit": 60},
         "places": {"weights": str(weights.root), "input": str(share.input("in")), "run": str(run.root), "code": "/c"},

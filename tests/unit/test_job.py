@@ -161,7 +161,9 @@ def test_boxes_of_a_picture_that_was_scaled_down_are_in_pixels_of_the_original(t
     done, data = cv2.imencode(".jpg", large, (cv2.IMWRITE_JPEG_QUALITY, 100))
     assert done
     monkeypatch.setattr(
-        steps, "decode_photo", lambda data: decode_photo(data, max_pixels=PHOTO.shape[0] * PHOTO.shape[1])
+        steps,
+        "decode_photo",
+        lambda data, **more: decode_photo(data, **more, max_pixels=PHOTO.shape[0] * PHOTO.shape[1]),
     )
     job = Job(tmp_path, {"a.jpg": data.tobytes()})
     assert job.work() == 0

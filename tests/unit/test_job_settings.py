@@ -51,6 +51,8 @@ def test_threads_are_those_asked_for_then_the_runs_then_the_slots(asked, set_for
         ({"max_det": 0}, "max_det in run.json out of range: 0; expected 1 to 30000"),
         ({"imgsz": 9000}, "imgsz in run.json out of range: 9000; expected 0 to 8192"),
         ({"threads": -1}, "threads in run.json out of range: -1"),
+        ({"annotated_size": 70_000}, "annotated_size in run.json out of range: 70000; expected 0 to 65535"),
+        ({"decode": "faster"}, "unknown decode in run.json: faster; expected one of exact, fast"),
     ],
 )
 def test_settings_that_are_missing_or_out_of_range(change, text):

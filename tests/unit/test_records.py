@@ -77,6 +77,8 @@ def test_the_others_read_back():
         {"save_images": False},
         {"engine": "onnxruntime"},
         {"precision": "bf16"},
+        {"decode": "fast"},
+        {"annotated_size": 1280},
     ],
 )
 def test_what_changes_results_changes_the_digest(change):
@@ -93,10 +95,17 @@ def test_what_changes_results_changes_the_digest(change):
         {"conf": "0.25"},
         {"imgsz": "640"},
         {"save_images": True},
+        {"decode": "exact"},
+        {"annotated_size": 0},
     ],
 )
 def test_what_does_not_change_results_does_not_change_the_digest(change):
     assert settings_digest({**SETTINGS, **change}) == settings_digest(SETTINGS)
+
+
+def test_the_size_of_copies_that_are_not_drawn_does_not_count():
+    bare = {**SETTINGS, "save_images": False}
+    assert settings_digest({**bare, "annotated_size": 1280}) == settings_digest(bare)
 
 
 def test_the_order_of_classes_does_not_count():

@@ -299,6 +299,9 @@ def test_engine_and_precision_are_told_where_jobs_tell_them(results):
     assert "not told by the jobs" not in shown
     measured = {**metrics["settings"], "precision_difference": {"f1": 0.97}}
     assert "difference of the detections from fp32" in section(title, {**metrics, "settings": measured}, {})
+    assert "decode=exact" not in section(title, {**metrics, "settings": measured}, {})
+    measured = {**metrics["settings"], "decode_difference": {"f1": 0.97, "images": 16}}
+    assert "difference of the detections from decode=exact" in section(title, {**metrics, "settings": measured}, {})
 
 
 def test_long_tables_are_cut_and_say_so(results):

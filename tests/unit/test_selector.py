@@ -16,7 +16,7 @@ from yolo.model.engines import load_engine
 from yolo.model.info import load_info
 from yolo.model.measurement import fastest
 from yolo.model.openvino_runtime import import_openvino
-from yolo.model.selection import ModelRequest
+from yolo.model.selection import ModelRequest, kept_selection
 from yolo.model.selector import EngineSelector
 from yolo.request import listing
 from yolo.share import fsio, manifest
@@ -82,7 +82,13 @@ class Pool:
 
     def arguments(self, kind: str = "onnx", threads: int = 1, **settings: Any) -> list[str]:
         """Write a request and return the command's arguments."""
-        asked = {"engine": "auto", "precision": "fp32", "imgsz": 0, "precision_limit": 0.15} | settings
+        asked = {
+            "engine": "auto",
+            "precision": "fp32",
+            "imgsz": 0,
+            "precision_limit": 0.15,
+            "decode": "exact",
+        } | settings
         request = {
             "settings": asked, "job": {"cpus": threads}, "weights": {"kind": kind},
             "places": {"weights": str(self.weights.root), "input": str(self.inputs)},
@@ -99,6 +105,7 @@ class Pool:
             "weights_id": self.weights.root.name, "imgsz": 0, "engine_asked": "auto", "engine": answer["engine"],
             "engine_measured": answer["measured"], "precision": answer["precision"],
             "precision_difference": answer["difference"], "model_dir": answer["model"],
+            "decode_difference": answer["decode_difference"],
         } | changes  # fmt: skip
         fsio.write_json(self.run.settings, settings)
         return settings
@@ -308,6 +315,57 @@ def test_other_images_give_other_int8_weights_and_other_records(pool, times, cap
     assert first["model_dir"] != second["model_dir"]
     digests = [settings_digest(value) for value in (first, second, first | {"precision": "fp32"})]
     assert len(set(digests)) == 3
+
+
+# --- fast decoding -------------------------------------------------------------------------------------------
+
+
+def put_photos(pool: Pool, count: int = 3) -> None:
+    random = np.random.default_rng(5)
+    for number in range(count):
+        blocks = random.integers(0, 255, (16, 16, 3), np.uint8).repeat(16, 0).repeat(16, 1)
+        fsio.write_bytes(pool.inputs / f"photo{number}.jpg", cv2.imencode(".jpg", blocks)[1].tobytes())
+    whole = cv2.imencode(".jpg", blocks)[1].tobytes()
+    fsio.write_bytes(pool.inputs / "broken.jpg", whole[: len(whole) // 2])
+    pool.write_manifest()
+
+
+def test_fast_decoding_is_compared_with_exact_on_the_photos_that_it_changes(pool, times, capsys, monkeypatch):
+    put_photos(pool)
+    first = answer(capsys, *pool.arguments(decode="fast"))
+    found = first["decode_difference"]
+    assert found["images"] == 3
+    assert found["difference"] == pytest.approx(1 - found["f1"])
+    assert f"decode fast: detections differ from exact decoding by {found['difference']:.1%}" in first["sentence"]
+    assert "on 3 large photos" in first["sentence"]
+    # Measured once.
+    monkeypatch.setattr(calibrate, "read_photos", None)
+    again = answer(capsys, *pool.arguments(decode="fast"))
+    assert (again["decode_difference"], again["made"]) == (found, False)
+    pool.keep(again, decode="fast")
+    assert kept_selection(pool.request(decode="fast")).decode_difference == found
+    # Another wish.
+    assert kept_selection(pool.request(decode="exact")) is None
+
+
+def test_the_difference_of_fast_decoding_is_that_of_its_pixels(pool, times, capsys, monkeypatch):
+    put_photos(pool)
+    real = calibrate.decode_photo
+    monkeypatch.setattr(calibrate, "decode_photo", lambda data, needed=None: real(data))
+    found = answer(capsys, *pool.arguments(decode="fast"))["decode_difference"]
+    assert (found["f1"], found["score"], found["reference"] > 0) == (1, 0, True)
+
+
+def test_a_sample_without_large_photos_says_so(pool, times, capsys):
+    found = answer(capsys, *pool.arguments(decode="fast"))
+    assert found["decode_difference"]["images"] == 0
+    assert "decode fast: no JPEG of the sample is large enough for it" in found["sentence"]
+
+
+def test_exact_decoding_measures_nothing(pool, times, capsys):
+    put_photos(pool)
+    found = answer(capsys, *pool.arguments())
+    assert (found["decode_difference"], "decode" in found["sentence"]) == ({}, False)
 
 
 def test_the_sample_is_the_same_each_time_and_holds_no_skipped_file(pool):

@@ -27,7 +27,8 @@ class Detector:
 
     def __init__(self, info: ModelInfo, engine: Engine, settings: Settings) -> None:
         self._info, self._engine, self._settings = info, engine, settings
-        self._size = info.input_size(settings.imgsz)
+        #: (height, width) that images are fitted into.
+        self.size = info.input_size(settings.imgsz)
         self._classes = info.class_ids(settings.classes)
 
     def detect(self, image: np.ndarray) -> nms.Detections:
@@ -42,7 +43,7 @@ class Detector:
         Raises:
             BadImage: The model's output holds values that are not numbers.
         """
-        boxed = letterbox(image, self._size, rectangular=self._engine.dynamic, stride=self._info.stride)
+        boxed = letterbox(image, self.size, rectangular=self._engine.dynamic, stride=self._info.stride)
         found = nms.detect(
             self._engine.infer(to_tensor(boxed)),
             self._info.layout,

@@ -36,6 +36,7 @@ from ..share.records import Entry, JobReport, Record
 from ..share.settings import read_digest, read_settings
 from .crash_notes import CrashNotes
 from .detector import Detector
+from .memory import keep_freed_memory
 from .pipeline import Steps, run_pipeline
 from .process import Clock, Termination
 from .settings import Settings
@@ -136,6 +137,7 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
         YoloError: The job cannot work at all, or can no longer write to the share.
     """
     clock = Clock.of_process()
+    keep_freed_memory()
     run_pass = run.get_pass(pass_name)
     settings = Settings.from_run(read_settings(run, pass_name))
     slot = find_slot(os.environ)

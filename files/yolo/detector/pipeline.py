@@ -35,7 +35,7 @@ class Steps:
     def read(self, item: Item, budget: Budget | None = None) -> None:
         """Note that an image is in work, then read it; fail it if it crashed earlier attempts."""
         if self.notes.begin(item.entry.key):
-            read(item, self.settings, budget)
+            read(item, self.settings, budget, self.detector.size if self.settings.decode == "fast" else None)
         else:
             reason = f"crashed the detector {MAX_CRASHES} times: the process died while this file was in work"
             item.record = replace(item.record, error=reason)

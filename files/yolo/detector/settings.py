@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..share.errors import YoloError
-from ..share.limits import IMGSZ_MAX, MAX_DET, THREADS
+from ..share.limits import ANNOTATED_SIZE, DECODES, IMGSZ_MAX, MAX_DET, THREADS
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Settings:
         classes: Names or indices of the classes to keep; empty for all.
         max_det: Most boxes of an image.
         save_images: Whether to write annotated images.
+        annotated_size: Longer side of those, pixels, at most; 0 for that of what was decoded.
+        decode: One of ``limits.DECODES``.
         threads: Threads of the engine; 0 for the slot's cpus.
         engine: One of ``limits.ENGINES``.
         precision: One of ``limits.PRECISIONS``.
@@ -40,6 +42,8 @@ class Settings:
     threads: int = 0
     engine: str = "openvino"
     precision: str = "fp32"
+    decode: str = "exact"
+    annotated_size: int = 0
 
     @classmethod
     def from_run(cls, value: Mapping[str, Any]) -> Settings:
@@ -61,6 +65,8 @@ class Settings:
                 threads=int(value.get("threads") or 0),
                 engine=str(value.get("engine") or "openvino"),
                 precision=str(value.get("precision") or "fp32"),
+                decode=str(value.get("decode") or "exact"),
+                annotated_size=int(value.get("annotated_size") or 0),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise YoloError("run.json lacks a usable setting", f"{type(error).__name__}: {error}") from error
@@ -70,8 +76,11 @@ class Settings:
             ("imgsz", 0, IMGSZ_MAX),
             ("max_det", MAX_DET[0], MAX_DET[-1]),
             ("threads", 0, THREADS[-1]),
+            ("annotated_size", 0, ANNOTATED_SIZE[-1]),
         ):
             found = getattr(settings, name)
             if not low <= found <= high:
                 raise YoloError(f"{name} in run.json out of range", found, f"{low} to {high}")
+        if settings.decode not in DECODES:
+            raise YoloError("unknown decode in run.json", settings.decode, f"one of {', '.join(DECODES)}")
         return settings

@@ -60,13 +60,15 @@ class Output:
     label: str | None = None
 
 
-def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
+def read(item: Item, settings: Settings, budget: Budget | None = None, needed: tuple[int, int] | None = None) -> None:
     """Read and decode an image.
 
     Args:
         item: The image.
         settings: Of the run.
         budget: Decoding waits until it has room for the image's pixels.
+        needed: (height, width) of the network's input where a photo is decoded no larger than that needs, see
+            ``decode_photo``.
     """
     data = b""
     with _step(item, "read"):
@@ -79,7 +81,7 @@ def read(item: Item, settings: Settings, budget: Budget | None = None) -> None:
     waited = item.record.times["read_ms"]
     photo = None
     with _step(item, "read"):
-        photo = decode_photo(data)
+        photo = decode_photo(data, needed=needed)
     if photo is not None:
         item.image = photo.image
         times = item.record.times
@@ -122,8 +124,9 @@ def finish(item: Item, names: Sequence[str], settings: Settings) -> Output:
     encoded = None
     if item.image is not None and item.found is not None and settings.save_images:
         with _step(item, "draw"):
-            draw.draw(item.image, item.found.boxes, item.found.scores, item.found.classes, names)
-            encoded = draw.encode(item.image, PurePosixPath(item.entry.annotated).suffix)
+            copy, boxes = draw.shrink(item.image, item.found.boxes, settings.annotated_size)
+            draw.draw(copy, boxes, item.found.scores, item.found.classes, names)
+            encoded = draw.encode(copy, PurePosixPath(item.entry.annotated).suffix)
     shown = (item.image.shape[1], item.image.shape[0]) if item.image is not None else (0, 0)
     item.image = None
     record, found = item.record, item.found

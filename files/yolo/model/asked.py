@@ -36,6 +36,7 @@ def model_request(run: Run, request: Mapping[str, Any] | None = None) -> ModelRe
             imgsz=settings["imgsz"],
             threads=request["job"]["cpus"],
             limit=settings["precision_limit"],
+            decode=settings["decode"],
             trust=request["weights"].get("trusted") is True,
         )
     except (KeyError, TypeError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import random
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ import numpy as np
 from ..share.errors import BadImage, YoloError, one_line
 from ..share.layout import MODEL_ONNX, MODEL_XML
 from ..share.records import Entry
-from ..vision.decode import read_image
+from ..vision.container import fast_scale
+from ..vision.decode import decode_photo, read_file, read_image
 from ..vision.letterbox import letterbox, to_tensor
 from .openvino_runtime import import_openvino
 
@@ -102,6 +104,38 @@ def read_sample(
             "give more images, or leave precision out",
         )
     return images
+
+
+def read_photos(
+    entries: Sequence[Entry], input_dir: Path, size: tuple[int, int], *, rectangular: bool, stride: int, count: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Read the photos that fast decoding changes, both ways, and letterbox them.
+
+    Args:
+        entries: What to try, in this order.
+        input_dir: Folder of the staged images.
+        size: (height, width) of the network's input.
+        rectangular: See ``letterbox.fit``.
+        stride: Of the model.
+        count: Stop after so many.
+
+    Returns:
+        Of each, decoded exactly and fast: uint8 (height, width, 3), BGR. Fewer than ``count`` where there are no more.
+    """
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    for entry in entries:
+        if len(pairs) == count:
+            break
+        try:
+            data = read_file(input_dir / entry.path)
+            if fast_scale(data, size) == 1:
+                continue
+            exact, fast = decode_photo(data), decode_photo(data, needed=size)
+        except (BadImage, struct.error, IndexError):
+            continue  # the run will name it
+        one, other = (letterbox(photo.image, size, rectangular=rectangular, stride=stride) for photo in (exact, fast))
+        pairs.append((one, other))
+    return pairs
 
 
 def quantise(model: Path, images: Sequence[np.ndarray], folder: Path) -> None:

@@ -35,6 +35,7 @@ class ModelRequest:
         threads: Threads of a job's engine.
         limit: Largest difference of detections from fp32, 0 to 1.
         trust: Whether code in the weights may run on the execute host.
+        decode: One of ``limits.DECODES``.
     """
 
     weights: Weights
@@ -47,6 +48,7 @@ class ModelRequest:
     threads: int = 1
     limit: float = LIMIT
     trust: bool = False
+    decode: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class Selection:
             ``cpu_model``, ``cores``, ``flags``, ``threads``, ``input``, ``versions``; empty where
             nothing was measured.
         difference: From fp32, see ``agreement.compare``; empty for fp32.
+        decode_difference: Of fast decoding from exact; empty where that was not asked for.
     """
 
     engine: str
@@ -68,6 +71,7 @@ class Selection:
     model_dir: Path
     measured: dict[str, Any] = field(default_factory=dict)
     difference: dict[str, Any] = field(default_factory=dict)
+    decode_difference: dict[str, Any] = field(default_factory=dict)
 
     def sentence(self) -> str:
         """Return what was selected and why, in one line."""
@@ -82,6 +86,14 @@ class Selection:
                 f"; detections differ from fp32 by {d['difference']:.1%} (F1 {d['f1']:g} on {d['images']} images, "
                 f"scores by {d['score']:g})"
             )
+        if self.decode_difference:
+            d = self.decode_difference
+            text += "; decode fast: " + (
+                f"detections differ from exact decoding by {d['difference']:.1%} (F1 {d['f1']:g} on {d['images']} "
+                f"large photos, scores by {d['score']:g})"
+                if d["images"]
+                else "no JPEG of the sample is large enough for it"
+            )
         return text
 
 
@@ -90,8 +102,10 @@ def kept_selection(request: ModelRequest) -> Selection | None:
     value = read_object(request.run.settings)
     if value is None:
         return None
-    same = (request.weights.root.name, request.engine, request.precision, request.imgsz)
-    if (value.get("weights_id"), value.get("engine_asked"), value.get("precision"), value.get("imgsz")) != same:
+    same = (request.weights.root.name, request.engine, request.precision, request.imgsz, request.decode)
+    asked = tuple(value.get(name) for name in ("weights_id", "engine_asked", "precision", "imgsz"))
+    # A run of before had no other.
+    if (*asked, value.get("decode") or "exact") != same:
         return None
     try:
         selection = Selection(
@@ -100,6 +114,7 @@ def kept_selection(request: ModelRequest) -> Selection | None:
             Path(value["model_dir"]),
             dict(value["engine_measured"]),
             dict(value["precision_difference"]),
+            dict(value.get("decode_difference") or {}),
         )
     except (KeyError, TypeError, ValueError):
         return None
@@ -132,6 +147,7 @@ def answer(request: ModelRequest, selection: Selection, info: ModelInfo, *, made
         "precision": selection.precision,
         "measured": selection.measured,
         "difference": selection.difference,
+        "decode_difference": selection.decode_difference,
         "sentence": selection.sentence(),
         # (height, width) of the network's input, which images are fitted into.
         "input": info.input_size(request.imgsz),

@@ -33,6 +33,7 @@ from .selection import ModelRequest, Selection, check_limit, kept_selection, rea
 #: What changes how fast an engine is, or what it can compute in.
 _FLAGS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "avx512_bf16", "amx_bf16")
 _BF16_IMAGES = 16
+_PHOTOS = 16
 
 
 class EngineSelector:
@@ -75,6 +76,8 @@ class EngineSelector:
         folder, difference = self._apply_precision(info)
         selection = self._select_engine(info, folder, difference)
         check_limit(request, selection)
+        if request.decode == "fast":
+            selection = replace(selection, decode_difference=self._decode_difference(info, selection))
         return selection, info
 
     def _source_name(self) -> str:
@@ -155,6 +158,35 @@ class EngineSelector:
             reference = load_engine(request.weights.model, info, threads=request.threads)
             other = load_engine(request.weights.model, info, threads=request.threads, precision="bf16")
             difference = _compare(reference, other, info, self._sample(info, reference, 1, _BF16_IMAGES))
+            write_json(path, difference)
+        return difference
+
+    def _decode_difference(self, info: ModelInfo, selection: Selection) -> dict[str, Any]:
+        """Return how far fast decoding changes the detections; see ``agreement.compare``."""
+        request, sized = self._request, self._sized(info)
+        entries = calibrate.pick(request.run.manifest)
+        chosen = [selection.engine, selection.precision, selection.model_dir.name]
+        path = request.weights.measured / f"decode-{_token([*chosen, calibrate.sample_id(entries, sized.imgsz)])}.json"
+        difference = read_object(path)
+        if difference is None:
+            self.made = True
+            engine = load_engine(
+                selection.model_dir,
+                sized,
+                threads=request.threads,
+                engine=selection.engine,
+                precision=selection.precision,
+            )
+            pairs = calibrate.read_photos(
+                entries,
+                request.input_dir,
+                sized.imgsz,
+                rectangular=engine.dynamic,
+                stride=sized.stride,
+                count=_PHOTOS,
+            )
+            found = [agreement.detections(engine, sized, [pair[side] for pair in pairs]) for side in (0, 1)]
+            difference = agreement.compare(*found)
             write_json(path, difference)
         return difference
 

@@ -137,7 +137,7 @@ def start(
         YoloError: HTCondor does not take it.
         OSError: The share can't be written.
     """
-    requested = [asked.kind, asked.engine, asked.precision, asked.imgsz, asked.threads, asked.limit]
+    requested = [asked.kind, asked.engine, asked.precision, asked.imgsz, asked.threads, asked.limit, asked.decode]
     digest = hashlib.sha256(fsio.dumps([submit_file, *requested]).encode()).hexdigest()[:16]
     folder = asked.run.prepare_dir
     try:

@@ -42,6 +42,10 @@ def run_settings(request: Mapping[str, Any], answer: Mapping[str, Any], names: S
         "classes": class_indices(asked["classes"], names),
         "max_det": asked["max_det"],
         "save_images": asked["save_images"],
+        "annotated_size": asked["annotated_size"],
+        # And how far fast decoding changes the detections.
+        "decode": asked["decode"],
+        "decode_difference": answer["decode_difference"],
         "input_dir": request["places"]["input"],
         "model_dir": answer["model"],
         "threads": request["job"]["cpus"],

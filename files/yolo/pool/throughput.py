@@ -19,7 +19,10 @@ from ..share import fsio
 from ..share.layout import ID_LENGTH, Run, Share
 from ..share.records import JobReport
 
-SETTINGS = ("weights_id", "engine", "precision", "imgsz", "input_size", "save_images", "threads")
+SETTINGS = (
+    *("weights_id", "engine", "precision", "imgsz", "input_size"),
+    *("save_images", "annotated_size", "decode", "threads"),
+)
 """Settings of a run that its speed depends on; what a run lacks counts as null."""
 
 FEWEST_IMAGES = 8

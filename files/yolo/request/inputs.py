@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..share.errors import YoloError, one_line
-from ..share.limits import AUTO, ENGINES, IMGSZ, MAX_DET, PRECISIONS, THREADS
+from ..share.limits import ANNOTATED_SIZE, AUTO, DECODES, ENGINES, IMGSZ, MAX_DET, PRECISIONS, THREADS
 from . import on_share, sources
 
 MODES = {"parallel": ["parallel"], "single": ["single"], "compare": ["single", "parallel"]}
@@ -149,6 +149,12 @@ INPUTS = {
     "max_det": Input(whole(MAX_DET), "300", f"a whole number from {MAX_DET[0]} to {MAX_DET[-1]}"),
     "checksum": Input(boolean, "false", "true or false"),
     "save_images": Input(boolean, "true", "true or false"),
+    "annotated_size": Input(
+        whole(ANNOTATED_SIZE, 0),
+        "0",
+        f"a whole number from {ANNOTATED_SIZE[0]} to {ANNOTATED_SIZE[-1]}, or 0 for the size of the image",
+    ),
+    "decode": Input(one_of(*DECODES), "exact", f"{DECODES[0]} or {DECODES[1]}"),
     "unpack": Input(boolean, "true", "true or false"),
     "mode": Input(one_of(*MODES), "parallel", "parallel, single or compare"),
     "run_id": Input(

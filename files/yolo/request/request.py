@@ -104,7 +104,7 @@ def resolve(
             **{name: values[name] for name in ("iou", "imgsz", "engine", "precision", "precision_limit", "max_det")},
             "conf": conf,
             "classes": classes,
-            "save_images": values["save_images"],
+            **{name: values[name] for name in ("save_images", "annotated_size", "decode")},
         },
         "job": {"cpus": values["cpus"], "time_limit": values["time_limit"], **(job or {})},
         "chunk_size": values["chunk_size"],

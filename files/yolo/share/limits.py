@@ -11,6 +11,12 @@ AUTO = "auto"
 PRECISIONS = ("fp32", "int8", "bf16")
 """What jobs compute in. "fp32" runs weights as they are, INT8 ones too."""
 
+DECODES = ("exact", "fast")
+"""How JPEGs are decoded: whole, or at a half, a quarter or an eighth of their size where the network needs no more."""
+
+ANNOTATED_SIZE = range(32, 65_535 + 1)
+"""Longer side of an annotated copy, pixels; JPEG ends there. 0 asks for that of what was decoded."""
+
 IMGSZ_MIN, IMGSZ_MAX = 32, 8192
 """Smallest and largest side of a network's input, pixels."""
 

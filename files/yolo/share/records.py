@@ -349,7 +349,8 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
     Args:
         settings: The run's settings (``run.json``). Used: ``conf``, ``iou``, ``imgsz``,
             ``classes`` (null or empty: all; order and repeats don't count), ``max_det``,
-            ``save_images`` (default true), ``engine``, ``precision`` and the model: ``weights_id`` if
+            ``save_images`` (default true), ``annotated_size`` (of drawn images), ``decode``, ``engine``,
+            ``precision`` and the model: ``weights_id`` if
             given, else the name of the directory above ``model_dir``. INT8 weights are also
             known by their own directory, since they depend on the images of their calibration.
 
@@ -372,6 +373,12 @@ def settings_digest(settings: Mapping[str, Any]) -> str:
         value["engine"], value["precision"] = computed
     if computed[1] == "int8":
         value["quantised"] = PurePath(settings["model_dir"]).name
+    decode = str(settings.get("decode") or "exact")
+    if decode != "exact":
+        value["decode"] = decode
+    size = int(settings.get("annotated_size") or 0)
+    if size and value["save_images"]:
+        value["annotated_size"] = size
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:DIGEST_LENGTH]
 

@@ -63,10 +63,31 @@ def _jpeg_scale(data: bytes, max_pixels: int) -> int:
         2, 4 or 8; 0 where none of these is enough, or where the decoder would hold the whole picture all the same,
         as it does with a progressive one.
     """
-    walk = walk_jpeg(data)
+    walk = walk_jpeg(data, head=True)
     width, height = walk.size
     fitting = (scale for scale in (2, 4, 8) if -(-width // scale) * -(-height // scale) <= max_pixels)
     return 0 if walk.progressive else next(fitting, 0)
+
+
+def fast_scale(data: bytes, needed: tuple[int, int]) -> int:
+    """Return by how much a file's decoder may scale it down so that it is still no smaller than the network sees it.
+
+    Args:
+        data: The file.
+        needed: (height, width) that it is fitted into.
+
+    Returns:
+        2, 4 or 8 for a JPEG that is large enough, else 1.
+
+    Raises:
+        BadImage: A JPEG that ends before its pixels.
+    """
+    if kind_of(data) != "JPEG":
+        return 1
+    width, height = (max(side, 1) for side in walk_jpeg(data, head=True).size)
+    # Whether its EXIF data turn it is not known yet: so that it suffices either way.
+    ratio = max(min(needed[0] / a, needed[1] / b) for a, b in ((height, width), (width, height)))
+    return next((scale for scale in (8, 4, 2) if scale * ratio <= 1), 1)
 
 
 def count_pixels(data: bytes) -> int:
@@ -90,7 +111,7 @@ def too_large(width: int, height: int, max_pixels: int) -> BadImage:
 
 
 def _measure_jpeg(data: bytes) -> tuple[int, int]:
-    return walk_jpeg(data).size
+    return walk_jpeg(data, head=True).size
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,11 +131,15 @@ class JpegWalk:
     scan: int
 
 
-def walk_jpeg(data: bytes) -> JpegWalk:
+def walk_jpeg(data: bytes, *, head: bool = False) -> JpegWalk:
     """Walk a JPEG's segments to its end-of-image marker.
 
     An EXIF thumbnail is a whole JPEG inside a segment, with an end marker of its own: segments are
     therefore skipped by their length, and only what stands between them and after the scans counts.
+
+    Args:
+        data: The file.
+        head: End where the pixels begin: ``whole`` is false then. The rest of a large photo takes a millisecond.
 
     Raises:
         BadImage: It ends before its pixels.
@@ -150,6 +175,8 @@ def walk_jpeg(data: bytes) -> JpegWalk:
         position += length
         if marker == 0xDA and not scan:
             scan = position
+            if head:
+                return JpegWalk(size or (0, 0), False, progressive, scan)
 
 
 def _measure_png(data: bytes) -> tuple[int, int]:

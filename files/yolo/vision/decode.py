@@ -13,7 +13,7 @@ import numpy as np
 
 from ..share.errors import BadImage, one_line
 from . import isobmff, tiff, tiff_pages
-from .container import MAX_PIXELS, check_container, too_large, walk_jpeg
+from .container import MAX_PIXELS, check_container, fast_scale, too_large, walk_jpeg
 from .depth import to_8_bits
 from .jpeg import decode_jpeg
 from .listening import listen
@@ -87,12 +87,14 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     return decode_photo(data, max_pixels=max_pixels).image
 
 
-def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS, needed: tuple[int, int] | None = None) -> Photo:
     """Decode an image file's bytes to BGR; JPEG, PNG and so on with the same OpenCV call as ultralytics' ``imread``.
 
     Args:
         data: Whole content of the file; what counts is what it begins with, not its name.
         max_pixels: Largest width x height to decode.
+        needed: (height, width) of the network's input: a JPEG that is at least twice as large as it is fitted into
+            that is decoded at a half, a quarter or an eighth of its size. None for all of its pixels.
 
     Returns:
         Of an animation or of several pages the first picture.
@@ -103,7 +105,7 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     kind, scale = check_container(data, max_pixels=max_pixels)
     try:
         if kind == "JPEG":
-            return _decode_jpeg(data, scale)
+            return _decode_jpeg(data, scale, needed)
         samples, warning, max_value = _DECODERS.get(kind, _decode_other)(data, kind)
     except cv2.error as error:
         raise BadImage(f"corrupt {kind}: {one_line(error)[:200]}") from error
@@ -120,18 +122,27 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
     return Photo(np.require(image, requirements=("C", "W")), warning or inferred, (image.shape[1], image.shape[0]))
 
 
-def _decode_jpeg(data: bytes, scale: int) -> Photo:
-    """Decode a JPEG at a whole, a half, a quarter or an eighth of its size."""
+def _decode_jpeg(data: bytes, limit: int, needed: tuple[int, int] | None) -> Photo:
+    """Decode a JPEG at a whole, a half, a quarter or an eighth of its size.
+
+    Args:
+        data: The file.
+        limit: By how much it has to be scaled down because of its pixels: 1, 2, 4 or 8.
+        needed: See :func:`decode_photo`.
+    """
+    fast = fast_scale(data, needed) if needed is not None else 1
+    scale = max(limit, fast)
     image, warning = decode_jpeg(data, scale)
     if image is None or image.size == 0:
         raise BadImage("corrupt JPEG: its pixels cannot be decoded")
     shown = image.shape[1], image.shape[0]
     if scale == 1:
         return Photo(np.ascontiguousarray(image), warning, shown)
-    width, height = walk_jpeg(data).size
+    width, height = walk_jpeg(data, head=True).size
     if shown != (-(-width // scale), -(-height // scale)):
         width, height = height, width  # turned by its orientation
-    scaled = f"{width}x{height} pixels: detected and drawn at 1/{scale} of its size"
+    # Only where the user did not ask for it.
+    scaled = f"{width}x{height} pixels: detected and drawn at 1/{scale} of its size" if limit > fast else None
     return Photo(np.ascontiguousarray(image), warning or scaled, (width, height))
 
 

@@ -76,6 +76,32 @@ def draw(
     return image
 
 
+def shrink(image: np.ndarray, boxes: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scale an image down before anything is drawn into it, so that lines and letters stay readable.
+
+    Args:
+        image: uint8 (height, width, 3).
+        boxes: (n, 4): x1, y1, x2, y2 in pixels of the image.
+        size: Longer side of the result, pixels, at most; 0 for any.
+
+    Returns:
+        Image and boxes; those that were given where they are small enough.
+    """
+    height, width = image.shape[:2]
+    if not 0 < size < max(height, width):
+        return image, boxes
+    ratio = size / max(height, width)
+    wide, high = max(round(width * ratio), 1), max(round(height * ratio), 1)
+    small = image
+    # The mean of 2x2 pixels is ten times as fast as that of areas of any size, and leaves less than half to the other.
+    while small.shape[1] >= 2 * wide and small.shape[0] >= 2 * high:
+        small = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    if small.shape[:2] != (high, wide):
+        small = cv2.resize(small, (wide, high), interpolation=cv2.INTER_LINEAR)
+    scale = np.array([wide / width, high / height] * 2, np.float32)
+    return small, boxes * scale
+
+
 def line_width(shape: tuple[int, ...]) -> int:
     """Width of a box's line for an image of (height, width, ...), pixels."""
     return max(round((shape[0] + shape[1]) / 2 * 0.003), 1)

@@ -22,6 +22,7 @@ SHOWN = 50
 _MEASURED = (
     ("engine_measured", "speed of the engines"),
     ("precision_difference", "difference of the detections from fp32"),
+    ("decode_difference", "difference of the detections from decode=exact, on large photos"),
 )
 
 
