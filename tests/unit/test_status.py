@@ -257,9 +257,10 @@ def test_jobs_that_left_without_a_trace_end_the_wait(run_pass):
 def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(run_pass):
     put_job(run_pass, "s001", "c00000")
     put_job(run_pass, "s001", "c00001")
-    fsio.write_text(run_pass.job("s001", "c00002"), "{")
+    run_pass.records("s001", "c00002", 1).write_text('{"submission":"s001",')
     put_job(run_pass, "s002", "c00003")
     assert "2 of 4 jobs" in poll(run_pass, Pool()).reason
+    run_pass.records("s001", "c00002", 1).unlink()
     put_job(run_pass, "s001", "c00002")
     put_job(run_pass, "s001", "c00003")
     assert poll(run_pass, Pool()).state == "done"

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..pool.condor import Condor
 from ..pool.follow import clean_up, follow
+from ..pool.heartbeats import Heartbeats
 from ..pool.plan import last_submission
 from ..pool.status import Status, poll
 from ..pool.tracker import EventLog, Tracker
@@ -40,8 +41,9 @@ def follow_submission(
     """
     image_bytes = read_request(run)["image_bytes"]
     tracker = Tracker(Condor(cluster), lambda: EventLog(log, cluster))
+    heartbeats = Heartbeats(run_pass, submission)
     found = follow(
-        lambda: poll(run_pass, submission, tracker, image_bytes=image_bytes),
+        lambda: poll(run_pass, submission, tracker, image_bytes=image_bytes, heartbeats=heartbeats),
         lambda line: say(line=line),
         lambda text: say(notice=text),
         time_limit,
