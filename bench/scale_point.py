@@ -148,7 +148,7 @@ def run_jobs(run: Run, chunks: int, size: int, slots: int, sleep: float, limit: 
     log = submit.event_log(LOGS, run_pass, planned.submission)
     start = time.monotonic()
     text = SUBMIT.format(sleep=sleep, folder=run.root)
-    path = submit.write_submit_file(run_pass, planned.submission, text, log)
+    path = submit.write_submit_file(run_pass, planned.submission, text, log, planned.chunks)
     cluster = submit.submit(run_pass, planned.submission, path)["cluster"]
     point["submit_seconds"] = round(time.monotonic() - start, 3)
     point["jobs"] = watch(str(cluster), planned.chunks, limit)

@@ -22,6 +22,7 @@ from .ended_badly import explain_first, explain_kinds, unfinished_reasons
 from .explain import Explanation, explain_exit, explain_idle, explain_too_large, held_by_hand
 from .heartbeats import Heartbeats
 from .room import FULL_BYTES, Work, explain_room, free_bytes_of
+from .submit import MOST_WAITING
 
 HISTORY_TRIES = 5
 """Polls of the history for jobs that left the queue, a second apart, before they count as lost."""
@@ -147,7 +148,9 @@ def poll(
     room = explain_room(run_pass, free, work, image_bytes)
     bad = [ad for ad in jobs.values() if ads.state(ad) in ("held", "removed") or ads.failed_exit(ad)]
     good = counts.completed - sum(1 for ad in bad if ads.failed_exit(ad))
-    stopped = _stopped(bad, good, status)
+    # Held jobs count among those that may wait: no more are made.
+    stalled = counts.running + counts.idle == 0 and counts.held >= MOST_WAITING
+    stopped = stalled or _stopped(bad, good, status)
     # What a job wrote about its end may not have found room either.
     died = next((ad for ad in bad if ads.failed_exit(ad)), None)
     if free < FULL_BYTES and room and died:
@@ -157,7 +160,7 @@ def poll(
         found = explain_first(run_pass, submission, bad, gone=True)
         if not good:
             return replace(status, state="failed", reason=found.reason, remedy=found.remedy)
-        reasons = unfinished_reasons(run_pass, submission, jobs, chunks if lost else 0)
+        reasons = unfinished_reasons(run_pass, submission, jobs, chunks if lost or stalled else 0)
         return replace(status, state="done", reason=found.reason, remedy=found.remedy, unfinished=reasons)
     if lost:
         reason = f"{lost} of {chunks} jobs left the queue without a trace in HTCondor's history"
@@ -200,7 +203,7 @@ def _jobs(
         left = chunks - len(queued)
         history = condor.history(left) if left > 0 else []
         jobs = ads.merge(queued, history)
-        if queued or len(jobs) >= chunks:
+        if queued or len(jobs) >= chunks or condor.is_making():
             return jobs, 0
     # The history is rotated at some size. A job's own report is as good.
     for report in read_reports(run_pass, submission):
