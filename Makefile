@@ -80,6 +80,27 @@ bench: $(BENCH_VENV)/ready $(VENV)/control $(if $(filter $(DEMO_IMAGES)/%,$(IMAG
 	$(BENCH_VENV)/bin/python -m bench --images "$(IMAGES)" $(if $(WEIGHTS),--weights "$(WEIGHTS)") \
 	  $(if $(YOLOV5_DIR),--yolov5-dir "$(YOLOV5_DIR)" --yolov5-weights "$(YOLOV5_WEIGHTS)") $(BENCH_ARGS)
 
+# One slot against all. Its own sample images are made once for each COUNT; or IMAGES=PATH. WEIGHTS: any weights.
+COUNT ?= 1000
+COMPARE_IMAGES := $(HOME)/.cache/condor-yolo/compare-images-$(COUNT)
+COMPARE_RUN := compare-$(shell date -u +%Y%m%d-%H%M%S)
+
+$(COMPARE_IMAGES)/made: $(VENV)/control
+	$(BIN)/python files/demo/samples.py --out $(COMPARE_IMAGES) --count $(COUNT) --split sample
+	touch $@
+
+.PHONY: cluster-is-up
+cluster-is-up: $(VENV)/control
+	@$(BIN)/ansible execute --list-hosts 2> /dev/null | grep -q '^  hosts ([1-9]' || { printf '%s\n' >&2 \
+	  "There is no cluster: the inventory has no execute hosts. Make one with \`make demo\`, or name yours with ANSIBLE_INVENTORY=PATH."; exit 1; }
+
+.PHONY: compare
+compare: cluster-is-up ## One slot against all on the cluster that is up: 1000 images, a table and report.html
+	@$(if $(filter file,$(origin IMAGES)),$(MAKE) --no-print-directory COUNT=$(COUNT) $(COMPARE_IMAGES)/made)
+	$(PLAY) run_inference.yml -e mode=compare -e run_id=$(COMPARE_RUN) -e weights="$(or $(WEIGHTS),demo)" \
+	  -e images="$(if $(filter file,$(origin IMAGES)),$(COMPARE_IMAGES)/images,$(IMAGES))"
+	@$(BIN)/python files/demo/comparison.py results/$(COMPARE_RUN)
+
 .PHONY: lint-ansible
 lint-ansible: $(VENV)/test
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/ansible-lint --offline

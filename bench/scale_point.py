@@ -25,8 +25,9 @@ from yolo.pool import submit
 from yolo.pool.plan import plan_submission
 from yolo.share import fsio, manifest
 from yolo.share.attempt import Attempt
+from yolo.share.chunks import read_chunks
 from yolo.share.errors import YoloError
-from yolo.share.layout import Run, image_key, label_path, submission_name
+from yolo.share.layout import Run, chunk_name, image_key, label_path, submission_name
 from yolo.share.records import Detection, Entry, JobReport, Record, settings_digest
 
 PASS = "parallel"
@@ -69,20 +70,16 @@ def write_records(run: Run, submission: str, chunks: int) -> None:
     run_pass, digest = run.get_pass(PASS), settings_digest(SETTINGS)
     blank = Record("", "", 0, 0, digest, 640, 480, (Detection(0, 0.5, (1.0, 2.0, 3.0, 4.0)),))
 
-    def write(number: int) -> None:
-        chunk = f"c{number:05d}"
-        entries = [Entry.from_json(line) for line in run_pass.chunk(submission, chunk).read_bytes().splitlines()]
+    for chunk, entries in read_chunks(run_pass, submission, map(chunk_name, range(chunks))):
         with Attempt(run_pass, submission, chunk) as attempt:
             for entry in entries:
                 file = {"key": entry.key, "path": entry.path, "size": entry.size, "mtime_ns": entry.mtime_ns}
                 (place,) = attempt.store([(label_path(entry.label), b"0 0.5 0.5 0.1 0.1 0.5\n")], 1)
                 stored = {"container": attempt.container, "label_at": place, "written": 1}
                 attempt.add(replace(blank, **file, **stored, job=f"{submission}-{chunk}"))
-        report = JobReport(submission, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
-        fsio.write_text(run_pass.job(submission, chunk), report.to_json())
-
-    for number in range(chunks):
-        write(number)
+            attempt.seal()
+            report = JobReport(submission, chunk, "bench", "slot1", 1, 1, 0.0, 1.0, {"start": 0.1}, len(entries))
+            attempt.report(report)
 
 
 def timed(words: Sequence[str]) -> tuple[float, str]:
@@ -151,7 +148,7 @@ def run_jobs(run: Run, chunks: int, size: int, slots: int, sleep: float, limit: 
     log = submit.event_log(LOGS, run_pass, planned.submission)
     start = time.monotonic()
     text = SUBMIT.format(sleep=sleep, folder=run.root)
-    path = submit.write_submit_file(run_pass, planned.submission, text, log)
+    path = submit.write_submit_file(run_pass, planned.submission, text, log, planned.chunks)
     cluster = submit.submit(run_pass, planned.submission, path)["cluster"]
     point["submit_seconds"] = round(time.monotonic() - start, 3)
     point["jobs"] = watch(str(cluster), planned.chunks, limit)

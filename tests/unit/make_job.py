@@ -12,7 +12,8 @@ from make_run import SETTINGS
 from yolo.detector.job import run_chunk
 from yolo.results.contents import stored_files
 from yolo.share import fsio
-from yolo.share.journal import read_records
+from yolo.share.chunks import write_chunks
+from yolo.share.journal import read_records, read_reports
 from yolo.share.layout import Pass, Run, Share, image_key
 from yolo.share.records import Entry, JobReport, Progress, Record
 
@@ -70,8 +71,9 @@ class Job:
         return Entry(index, image_key(path), path, f"{path}.txt", status.st_size, status.st_mtime_ns)
 
     def write_chunk(self) -> None:
-        lines = "".join(entry.to_json() + "\n" for entry in self.entries)
-        fsio.write_text(self.run_pass.chunk(self.submission, self.chunk), lines)
+        folder = self.run_pass.submission_dir(self.submission)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_chunks(folder, (entry.to_json().encode() + b"\n" for entry in self.entries), [len(self.entries)])
 
     @property
     def arguments(self) -> list[str]:
@@ -108,7 +110,11 @@ class Job:
 
     @property
     def report(self) -> JobReport:
-        return JobReport.from_json(self.run_pass.job(self.submission, self.chunk).read_bytes())
+        (report,) = self.reports()
+        return report
+
+    def reports(self) -> list[JobReport]:
+        return read_reports(self.run_pass, self.submission)
 
     @property
     def progress(self) -> Progress:

@@ -102,7 +102,10 @@ def put_job(run_pass: Pass, submission: str = "s001", chunk: str = "c00000", **c
         "versions": {"python": "3.13.5"},
     }
     report = JobReport(**{**values, **changes})
-    fsio.write_text(run_pass.job(submission, chunk), report.to_json())
+    path = run_pass.records(submission, chunk, 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="ascii") as journal:
+        journal.write(report.to_json() + "\n")
     return report
 
 

@@ -19,6 +19,7 @@ from yolo.request import weights
 from yolo.request.code_id import code_id
 from yolo.results import beside
 from yolo.share import fsio, manifest
+from yolo.share.chunks import read_chunk
 from yolo.share.layout import Share
 from yolo.share.settings import read_digest
 
@@ -524,7 +525,7 @@ def test_jobs_of_an_earlier_call_are_waited_for_before_what_is_missing_is_submit
     submit(prepared, htcondor)
     run_pass = prepared.get_pass("parallel")
     # The first chunk is done by the jobs that are found in the queue; they end at the first poll.
-    for entry in manifest.read(run_pass.chunk("s001", "c00000")):
+    for entry in read_chunk(run_pass, "s001", "c00000"):
         put_record(run_pass, entry, settings_digest=read_digest(prepared, "parallel"))
     htcondor.answer("condor_history", [
         {"ClusterId": 7, "ProcId": number, "JobStatus": 4, "ExitCode": 0, "ExitBySignal": False} for number in range(4)

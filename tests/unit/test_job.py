@@ -216,7 +216,7 @@ def test_a_bug_is_not_taken_for_a_bad_picture(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         job.work()
     assert not job.run_pass.records_dir.exists()
-    assert not job.run_pass.job("s001", "c00000").exists()
+    assert job.reports() == []
 
 
 def test_limits_of_the_model_itself_are_said_once(tmp_path, capfd):
@@ -317,6 +317,10 @@ def test_a_good_image_that_became_bad_leaves_no_old_results(tmp_path):
     assert job.results() == {}
 
 
+def records(journal):
+    return [Record.from_json(line) for line in journal.read_bytes().splitlines() if line.startswith(b'{"key":')]
+
+
 def test_a_record_is_written_once_the_disk_has_what_it_names(tmp_path, monkeypatch):
     job = Job(tmp_path, {f"b/{i}.png": png(PHOTO) for i in range(3)})
     monkeypatch.setattr(attempt, "FLUSH_SECONDS", 0.0)
@@ -327,7 +331,7 @@ def test_a_record_is_written_once_the_disk_has_what_it_names(tmp_path, monkeypat
     def poll(file):
         fsync(file)
         flushed.append((os.path.basename(os.readlink(f"/proc/self/fd/{file}")), container.stat().st_size))
-        ends = [max(sum(r.image_at), sum(r.label_at)) for r in map(Record.from_json, journal.read_bytes().splitlines())]
+        ends = [max(sum(r.image_at), sum(r.label_at)) for r in records(journal)]
         durable = max((size for name, size in flushed if name == container.name), default=0)
         assert all(end <= durable for end in ends)
 
@@ -362,7 +366,7 @@ def test_a_full_share_stops_the_job_and_keeps_what_is_done(tmp_path, monkeypatch
     assert sorted(job.results()) == ["images/0.png", "images/1.png", "labels/0.png.txt", "labels/1.png.txt"]
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
-    assert not job.run_pass.job("s001", "c00000").exists()
+    assert job.reports() == []
     before = job.state()
     monkeypatch.setattr(os, "write", write)
     assert job.work() == 0
@@ -407,7 +411,7 @@ def test_a_share_that_fills_up_in_the_journal_stops_the_job_and_keeps_what_is_wh
         job.work()
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert list(read_records(job.run_pass, [image_key("2.png")])) == [None]
-    assert not job.run_pass.job("s001", "c00000").exists()
+    assert job.reports() == []
     monkeypatch.setattr(os, "write", write)
     assert job.work() == 0
     assert [found(job.record(f"{i}.png")) for i in range(5)] == [PHOTO_FOUND] * 5
@@ -420,7 +424,7 @@ def test_a_share_that_is_gone_stops_the_job(tmp_path, monkeypatch):
     def stale(*_):
         raise OSError(errno.ESTALE, "Stale file handle")
 
-    monkeypatch.setattr(os, "replace", stale)
+    monkeypatch.setattr(os, "write", stale)
     with pytest.raises(
         YoloError, match=r"Stale file handle: .*; check the share on this host, then run the same run_id"
     ):
@@ -455,7 +459,7 @@ def test_on_sigterm_the_image_in_work_is_finished_and_the_next_attempt_goes_on(t
     assert found(job.record("1.png")) == PHOTO_FOUND
     assert (job.progress.done, job.progress.total) == (2, 4)
     assert "stopped by SIGTERM after 2 of 4 images" in capfd.readouterr().err
-    assert not job.run_pass.job("s001", "c00000").exists()
+    assert job.reports() == []
     # It was no crash.
     assert not (job.run_pass.root / "inflight" / "s001-c00000").exists()
     monkeypatch.setattr(pipeline, "find", find)
@@ -523,12 +527,19 @@ def test_the_engine_gets_the_slots_threads(tmp_path, monkeypatch):
 
 def test_a_chunk_that_is_missing_or_damaged(tmp_path):
     job = Job(tmp_path, {"a.png": png(PHOTO)})
-    path = job.run_pass.chunk("s001", "c00000")
-    path.write_text('{"index": 0')
-    with pytest.raises(YoloError, match=r"the chunk is damaged: .*c00000\.jsonl"):
-        job.work()
+    path, index = job.run_pass.chunks_file("s001"), job.run_pass.chunks_index("s001")
+    whole = path.read_bytes()
+    for damaged in (whole[:-9], b"{" * len(whole)):
+        path.write_bytes(damaged)
+        with pytest.raises(YoloError, match=r"chunk c00000 is damaged: .*chunks\.jsonl"):
+            job.work()
+    path.write_bytes(whole)
+    for text in ("", "x" * 15 + "\n" + "y" * 15 + "\n"):
+        index.write_text(text)
+        with pytest.raises(YoloError, match=r"(no such chunk c00000|the index of the chunks is damaged): .*; run the"):
+            job.work()
     path.unlink()
-    with pytest.raises(YoloError, match=r"no such chunk: .*; plan the run again"):
+    with pytest.raises(YoloError, match=r"no such submission: .*chunks\.jsonl; run the same run_id again"):
         job.work()
 
 

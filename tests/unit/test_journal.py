@@ -1,13 +1,15 @@
 import os
 import time
+from dataclasses import replace
 
 import pytest
-from make_run import entry, make_run, put_record
+from make_run import entry, make_run, put_job, put_record
 from yolo.share import attempt as attempts
+from yolo.share import journal
 from yolo.share.attempt import Attempt
-from yolo.share.journal import journals, read_records
+from yolo.share.journal import Journals, journals, read_records, read_reports
 from yolo.share.layout import Pass
-from yolo.share.records import Record
+from yolo.share.records import JobReport, Record
 
 
 def record(index: int, **changes: object) -> Record:
@@ -128,3 +130,38 @@ def test_a_journal_that_cannot_be_read_is_an_error(tmp_path):
     run_pass.records("s001", "c00000", 1).mkdir(parents=True)
     with pytest.raises(IsADirectoryError):
         list(read_records(run_pass, keys(0)))
+
+
+def test_the_report_is_the_last_line_of_a_journal_and_no_record(tmp_path):
+    run_pass = Pass(tmp_path)
+    put = put_record(run_pass, entry(0, "a.jpg"))
+    first = put_job(run_pass)
+    assert list(read_records(run_pass, [put.key])) == [put]
+    assert Journals(run_pass).reports == read_reports(run_pass, "s001") == [first]
+    assert read_reports(run_pass, "s002") == []
+    # Of two attempts that came to their end the newer one counts.
+    second = replace(first, host="execute2")
+    run_pass.records("s001", "c00000", 2).write_text(second.to_json() + "\n")
+    assert Journals(run_pass).reports == [second]
+
+
+def test_an_attempt_that_finds_nothing_to_do_leaves_the_report_of_an_earlier_one(tmp_path):
+    run_pass = Pass(tmp_path)
+    put_record(run_pass, entry(0, "a.jpg"))
+    report = JobReport("s001", "c00000", "execute1", "slot1_1", 1, 1, 1.0, 2.0, {}, 1)
+    for _ in range(2):
+        # The first attempt was lost before its report.
+        with Attempt(run_pass, "s001", "c00000") as attempt:
+            attempt.seal()
+            attempt.report(report)
+    assert len(journals(run_pass)) == 2
+    assert read_reports(run_pass, "s001") == [report]
+
+
+def test_journals_too_large_to_keep_are_read_again(tmp_path, monkeypatch):
+    run_pass = Pass(tmp_path)
+    monkeypatch.setattr(journal, "_KEPT_BYTES", 600)
+    put = [put_record(run_pass, entry(i, f"{i}.jpg"), job=f"s001-c{i % 3:05d}") for i in range(9)]
+    wanted = [record.key for record in put]
+    assert list(Journals(run_pass).records([*wanted, "0" * 16])) == [*put, None]
+    assert put_job(run_pass) in Journals(run_pass).reports

@@ -30,10 +30,10 @@ def test_the_places_that_other_parts_rely_on():
     run_pass = share.run("r1").get_pass("parallel")
     root = "/srv/share/runs/r1/parallel"
     assert str(share.run("r1").manifest) == "/srv/share/runs/r1/manifest.jsonl"
-    assert str(run_pass.chunk("s001", "c00002")) == f"{root}/chunks/s001/c00002.jsonl"
+    assert str(run_pass.chunks_file("s001")) == f"{root}/chunks/s001/chunks.jsonl"
+    assert str(run_pass.chunks_index("s001")) == f"{root}/chunks/s001/chunks.index"
     assert str(run_pass.queue("s001")) == f"{root}/chunks/s001/queue.txt"
     assert str(run_pass.progress("s001", "c00002")) == f"{root}/progress/s001-c00002.json"
-    assert str(run_pass.job("s001", "c00002")) == f"{root}/jobs/s001-c00002.json"
     assert str(run_pass.stderr("s001", "c00002")) == f"{root}/logs/s001-c00002.err"
     assert str(run_pass.records("s001", "c00002", 1)) == f"{root}/records/s001-c00002-1.jsonl"
     assert str(run_pass.container(container_name("s001", "c00002", 1))) == f"{root}/containers/s001-c00002-1.tar"

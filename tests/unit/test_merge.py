@@ -345,8 +345,7 @@ def test_a_damaged_report_of_a_job_is_left_out(tmp_path):
     run_pass = run.get_pass("parallel")
     put_record(run_pass, entries[0])
     put_job(run_pass)
-    fsio.write_text(run_pass.job("s001", "c00009"), "{")
-    (run_pass.jobs_dir / ".tmp-x.json").write_text("{")
+    run_pass.records("s001", "c00009", 1).write_text('{"submission":"s001","chunk":"c000')
     assert len(results(run)[1]["jobs"]) == 1
 
 

@@ -12,7 +12,8 @@ from yolo.pool import plan
 from yolo.pool import throughput as history
 from yolo.pool.throughput import DEFAULT, Throughput
 from yolo.results import merge
-from yolo.share import fsio, manifest
+from yolo.share import chunks, fsio, manifest
+from yolo.share.chunks import read_chunk, read_chunks
 from yolo.share.done import Done
 from yolo.share.errors import YoloError
 from yolo.share.records import fingerprint, settings_digest
@@ -25,8 +26,8 @@ def paths(count):
 
 def planned(run_pass, name):
     """Return the paths of each chunk of a submission."""
-    files = Path(run_pass.queue(name)).read_text().splitlines()
-    return [[item.path for item in manifest.read(file)] for file in files]
+    names = run_pass.queue(name).read_text().splitlines()
+    return [[item.path for item in items] for _, items in read_chunks(run_pass, name, names)]
 
 
 @pytest.mark.parametrize(
@@ -173,7 +174,7 @@ def test_a_first_plan_holds_every_image_once_and_no_skipped_file(tmp_path):
     chunks = planned(run_pass, "s001")
     assert [len(chunk) for chunk in chunks] == [3, 3, 3]
     assert list(chain(*chunks)) == [e.path for e in entries if e.path != "003.jpg"]
-    assert next(manifest.read(run_pass.chunk("s001", "c00001"))) == entries[4]
+    assert read_chunk(run_pass, "s001", "c00001")[0] == entries[4]
 
 
 def test_a_dry_run_counts_and_writes_nothing(tmp_path):
@@ -193,20 +194,20 @@ def test_a_dry_run_of_a_run_without_settings_has_all_to_do(tmp_path):
         plan.plan_submission(run, "parallel", slots=1)
 
 
-def test_the_queue_lists_absolute_paths_in_the_order_of_the_chunks(tmp_path, monkeypatch):
+def test_the_queue_lists_the_chunks_in_order_and_there_is_no_file_for_each(tmp_path, monkeypatch):
     make_run(tmp_path / "share", paths(20))
     monkeypatch.chdir(tmp_path)
     plan.plan_submission(run_at(Path("share/runs/r1")), "single", 1, chunk_size=1)
     root = tmp_path / "share" / "runs" / "r1" / "single" / "chunks" / "s001"
-    expected = [str(root / f"c{number:05d}.jsonl") for number in range(20)]
-    assert (root / "queue.txt").read_text().splitlines() == expected
+    assert (root / "queue.txt").read_text().splitlines() == [f"c{number:05d}" for number in range(20)]
+    assert sorted(os.listdir(root)) == ["chunks.index", "chunks.jsonl", "queue.txt", "submission.json"]
 
 
 def test_folders_that_jobs_write_to_are_there(tmp_path):
     run, _ = make_run(tmp_path, paths(1))
     plan.plan_submission(run, "parallel", 1)
     run_pass = run.get_pass("parallel")
-    for folder in (run_pass.logs_dir, run_pass.progress_dir, run_pass.jobs_dir, run_pass.records_dir):
+    for folder in (run_pass.logs_dir, run_pass.progress_dir, run_pass.records_dir):
         assert folder.is_dir()
 
 
@@ -353,7 +354,7 @@ def test_a_plan_made_meanwhile_is_not_written_over(tmp_path, monkeypatch):
     made = plan.plan_submission(run, "parallel", 1)
     assert made.submission == "s002"
     assert run_pass.queue("s001").read_text() == before
-    assert "/s002/" in run_pass.queue("s002").read_text()
+    assert planned(run_pass, "s002") == planned(run_pass, "s001")
     assert fsio.read_json(run_pass.submission_summary("s002"))["submission"] == "s002"
 
 
@@ -363,7 +364,7 @@ def test_a_plan_that_could_not_be_written_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(plan, "_write_chunks", full)
+    monkeypatch.setattr(plan, "write_chunks", full)
     with pytest.raises(OSError, match="No space"):
         plan.plan_submission(run, "parallel", 1)
     assert os.listdir(run.get_pass("parallel").chunks) == []
@@ -377,9 +378,9 @@ def test_a_chunk_that_is_refused_when_it_is_closed_leaves_nothing(tmp_path, monk
             raise OSError(28, "No space left on device")
 
     def opened(path, mode="r"):
-        return Full() if str(path).endswith("c00003.jsonl") else open(path, mode)
+        return Full() if str(path).endswith("chunks.jsonl") else open(path, mode)
 
-    monkeypatch.setattr(plan, "open", opened, raising=False)
+    monkeypatch.setattr(chunks, "open", opened, raising=False)
     with pytest.raises(OSError, match="No space"):
         plan.plan_submission(run, "parallel", slots=2, chunk_size=1)
     assert os.listdir(run.get_pass("parallel").chunks) == []

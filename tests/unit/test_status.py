@@ -7,6 +7,7 @@ import pytest
 from make_run import make_run, put_job, put_progress
 from yolo.pool import condor, plan, room, status
 from yolo.pool.condor import CommandFailed, Condor
+from yolo.pool.follow import clean_up
 from yolo.share import fsio, words
 from yolo.share.errors import YoloError
 
@@ -257,9 +258,10 @@ def test_jobs_that_left_without_a_trace_end_the_wait(run_pass):
 def test_a_jobs_own_report_is_as_good_as_a_history_that_was_rotated(run_pass):
     put_job(run_pass, "s001", "c00000")
     put_job(run_pass, "s001", "c00001")
-    fsio.write_text(run_pass.job("s001", "c00002"), "{")
+    run_pass.records("s001", "c00002", 1).write_text('{"submission":"s001",')
     put_job(run_pass, "s002", "c00003")
     assert "2 of 4 jobs" in poll(run_pass, Pool()).reason
+    run_pass.records("s001", "c00002", 1).unlink()
     put_job(run_pass, "s001", "c00002")
     put_job(run_pass, "s001", "c00003")
     assert poll(run_pass, Pool()).state == "done"
@@ -405,3 +407,46 @@ def test_a_command_that_hangs_does_not_hang_the_wait(monkeypatch):
     monkeypatch.setattr(condor, "_COMMAND_SECONDS", 0.1)
     with pytest.raises(CommandFailed, match="no answer"):
         condor.run_command(["sleep", "5"])
+
+
+class Making(Pool):
+    """A pool whose schedd has a factory that makes the jobs, paused or not."""
+
+    def __init__(self, paused=0, **jobs):
+        super().__init__(**jobs)
+        self.paused = paused
+
+    def __call__(self, command):
+        if "-factory" in command:
+            self.commands.append(list(command))
+            return json.dumps([*self.queue, {"ClusterId": 7, "JobMaterializePaused": self.paused}])
+        return super().__call__(command)
+
+
+def test_jobs_that_are_still_to_be_made_are_not_lost(run_pass):
+    sleeps = []
+    found = poll(run_pass, Making(history=[done(0), done(1)]), sleeps)
+    assert (found.state, found.idle, found.completed, sleeps) == ("waiting", 2, 2, [])
+    # Nobody makes them any more.
+    found = poll(run_pass, Making(paused=1, history=[done(0), done(1)]), sleeps)
+    assert (found.state, list(found.unfinished)) == ("done", ["s001-c00002", "s001-c00003"])
+
+
+def test_a_schedd_is_not_asked_whether_it_makes_jobs_while_some_are_queued(run_pass):
+    pool = Making(queue=[job(0, 2)])
+    poll(run_pass, pool)
+    assert not any("-factory" in command for command in pool.commands)
+
+
+def test_held_jobs_that_keep_others_from_being_made_end_the_wait(run_pass, monkeypatch):
+    pool = Making(queue=[held(1), held(2)], history=[done(0)])
+    assert poll(run_pass, pool).state == "waiting"
+    monkeypatch.setattr(status, "MOST_WAITING", 2)
+    found = poll(run_pass, pool)
+    assert (found.state, list(found.unfinished)) == ("done", ["s001-c00001", "s001-c00002", "s001-c00003"])
+    assert "job 7.1 was held" in found.reason
+    assert "(and 1 more job like it)" in found.reason
+    # The third is not to be made after that either.
+    commands = []
+    clean_up(7, found, lambda command: commands.append(list(command)) or "")
+    assert commands == [["condor_rm", "7"]]

@@ -47,3 +47,10 @@ def test_when_is_not_known_without_a_note(tmp_path):
     assert read_submitted(run_pass, "s001") is None
     fsio.write_text(run_pass.submitted("s001"), "[]")
     assert read_submitted(run_pass, "s001") is None
+
+
+@pytest.mark.parametrize(("jobs", "line"), [(1000, ""), (1001, "max_idle = 1000\n")])
+def test_the_jobs_of_a_large_submission_are_made_as_others_start(tmp_path, jobs, line):
+    run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
+    path = submit.write_submit_file(run_pass, "s001", "queue chunk from $(chunks)\n", tmp_path / "log", jobs)
+    assert path.read_text().endswith(f"chunks = {run_pass.queue('s001')}\n{line}queue chunk from $(chunks)\n")

@@ -162,3 +162,19 @@ def test_the_first_start_counts():
 def test_a_log_that_is_not_there_is_one_error():
     with pytest.raises(OSError, match=r"Python package|no-log"):
         EventLog(Path("/no-log"))
+
+
+def test_the_history_is_not_asked_for_jobs_that_are_not_made_yet():
+    log = Log(
+        event(0, "EXECUTE"), event(0, "JOB_TERMINATED", TerminatedNormally=True, ReturnValue=0), event(1, "EXECUTE")
+    )
+    follower = Follower(Pool([job(1, 2)]), log)
+    follower.states()
+    for _ in range(5):
+        follower.now += 20
+        assert [ad["ProcId"] for ad in follower.tracker.history(9)] == [0]
+    assert "condor_history" not in follower.pool.commands
+    # The schedd says that one has gone whose end the log does not have.
+    follower.pool.queue, follower.pool.history = [job(2, 2)], [job(1, 4, ExitCode=0)]
+    follower.states(100)
+    assert {ad["ProcId"] for ad in follower.tracker.history(9)} == {0, 1}

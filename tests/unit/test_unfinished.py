@@ -5,6 +5,7 @@ from make_run import make_run, put_record
 from yolo.pool import plan
 from yolo.results import merge, unfinished
 from yolo.share import fsio
+from yolo.share.chunks import write_chunks
 from yolo.share.errors import YoloError
 
 
@@ -39,8 +40,11 @@ def test_what_does_not_say_which_jobs_are_unfinished(text):
 
 def test_a_chunk_that_is_damaged_or_absent_is_named(tmp_path):
     run_pass = make_run(tmp_path, ["a.jpg"])[0].get_pass("parallel")
-    with pytest.raises(YoloError, match="no such chunk"):
+    with pytest.raises(YoloError, match="no such submission"):
         unfinished.reasons_by_key(run_pass, {"s001-c00000": "x"})
-    fsio.write_text(run_pass.chunk("s001", "c00000"), "{\n")
-    with pytest.raises(YoloError, match="the chunk is damaged"):
+    run_pass.submission_dir("s001").mkdir(parents=True)
+    write_chunks(run_pass.submission_dir("s001"), [b"{\n"], [1])
+    with pytest.raises(YoloError, match="no such chunk c00007"):
+        unfinished.reasons_by_key(run_pass, {"s001-c00007": "x"})
+    with pytest.raises(YoloError, match="chunk c00000 is damaged"):
         unfinished.reasons_by_key(run_pass, {"s001-c00000": "x"})

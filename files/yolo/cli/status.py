@@ -11,6 +11,7 @@ from typing import Any
 from ..pool.backups import Backups
 from ..pool.condor import Condor
 from ..pool.follow import clean_up, follow
+from ..pool.heartbeats import Heartbeats
 from ..pool.plan import last_submission
 from ..pool.status import Status, poll
 from ..pool.tracker import EventLog, Tracker
@@ -42,8 +43,9 @@ def follow_submission(
     image_bytes = read_request(run)["image_bytes"]
     tracker = Tracker(Condor(cluster), lambda: EventLog(log))
     backups = Backups(run_pass, submission, tracker, lambda text: say(notice=text))
+    heartbeats = Heartbeats(run_pass, submission)
     found = follow(
-        lambda: backups.update(poll(run_pass, submission, tracker, image_bytes=image_bytes)),
+        lambda: backups.update(poll(run_pass, submission, tracker, image_bytes=image_bytes, heartbeats=heartbeats)),
         lambda line: say(line=line),
         lambda text: say(notice=text),
         time_limit,

@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if planned.submission is not None:
         log = submit.event_log(args.log_dir, run_pass, planned.submission)
         log.parent.mkdir(parents=True, exist_ok=True)
-        path = submit.write_submit_file(run_pass, planned.submission, given["submit_file"], log)
+        path = submit.write_submit_file(run_pass, planned.submission, given["submit_file"], log, planned.chunks)
         result |= submit.submit(run_pass, planned.submission, path) | {"log": str(log)}
     say(result=result)
     return 0

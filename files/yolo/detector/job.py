@@ -17,7 +17,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -26,8 +25,8 @@ from .. import __version__
 from ..model.cpu import cpu_model
 from ..model.engines import Engine, load_engine
 from ..model.info import ModelInfo, load_info
-from ..share import fsio
 from ..share.attempt import Attempt
+from ..share.chunks import read_chunk
 from ..share.clocks import share_clock
 from ..share.done import Done, read_done
 from ..share.errors import YoloError
@@ -143,7 +142,7 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
     slot = find_slot(os.environ)
     threads = choose_threads(threads, settings, slot, os.environ)
     job = Job(run_pass, submission, chunk, settings, read_digest(run, pass_name), slot, threads)
-    entries = read_chunk(run_pass.chunk(submission, chunk))
+    entries = read_chunk(run_pass, submission, chunk)
     heartbeat = run_pass.progress(submission, chunk)
     with (
         Termination() as termination,
@@ -172,20 +171,21 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
                     lambda output: tally.add(write_output(attempt, output)),
                     lambda: termination.requested,
                 )
-            seconds, jump = clock.seconds(), clock.jump()
-            tally.beat(now=True)
-            if tally.done < len(entries):
-                print(f"stopped by SIGTERM after {tally.done} of {len(entries)} images", file=sys.stderr)
-                return EXIT_TERMINATED
-            report = job.report(
-                tally,
-                start=clock.started,
-                end=clock.started + seconds,
-                clock_ahead=host_time - share_time,
-                clock_jump=jump,
-                versions=_versions(engine),
-            )
-            fsio.write_text(run_pass.job(submission, chunk), report.to_json())
+                attempt.seal()
+                seconds, jump = clock.seconds(), clock.jump()
+                tally.beat(now=True)
+                if tally.done < len(entries):
+                    print(f"stopped by SIGTERM after {tally.done} of {len(entries)} images", file=sys.stderr)
+                    return EXIT_TERMINATED
+                report = job.report(
+                    tally,
+                    start=clock.started,
+                    end=clock.started + seconds,
+                    clock_ahead=host_time - share_time,
+                    clock_jump=jump,
+                    versions=_versions(engine),
+                )
+                attempt.report(report)
             finished = True
         finally:
             notes.close(finished=finished)
@@ -195,21 +195,6 @@ def run_chunk(run: Run, pass_name: str, submission: str, chunk: str, threads: in
         f"({len(entries) / took:.1f} images/s) on {slot.host} {slot.name}, {threads} threads"
     )
     return 0
-
-
-def read_chunk(path: Path) -> list[Entry]:
-    """Read the images of a chunk.
-
-    Raises:
-        YoloError: There is no such chunk, or it is damaged.
-    """
-    try:
-        with open(path, "rb") as file:
-            return [Entry.from_json(line) for line in file if line.strip()]
-    except FileNotFoundError:
-        raise YoloError("no such chunk", path, remedy="plan the run again") from None
-    except ValueError as error:
-        raise YoloError(f"the chunk is damaged: {error}", path) from error
 
 
 def _unfinished(entries: Sequence[Entry], done: Done, tally: Tally) -> list[Entry]:

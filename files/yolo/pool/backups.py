@@ -172,6 +172,8 @@ class Backups:
             count=1,
             flags=re.M,
         )
+        # Of one job.
+        text = re.sub(r"^max_idle = .*\n", "", text, flags=re.M)
         fsio.write_text(folder / f"{name}.sub", text)
         self._made[proc] = self._made.get(proc, 0) + 1
         try:

@@ -57,6 +57,10 @@ class Jobs(Protocol):
         """Return at most ``limit`` jobs that left the queue."""
         ...
 
+    def is_making(self) -> bool:
+        """Whether the schedd will make more of the jobs, as it does with large submissions."""
+        ...
+
     def slots(self) -> Sequence[Ad]:
         """Return all slots of the pool."""
         ...
@@ -87,6 +91,15 @@ class Condor:
         must.
         """
         return self._ask("condor_history", "-limit", str(limit))
+
+    def is_making(self) -> bool:
+        """Whether the schedd will make more of the jobs: their factory is there and is not paused."""
+        name = ["-name", self.schedd] if self.schedd else []
+        attributes = "ClusterId,ProcId,JobMaterializePaused"
+        command = ["condor_q", *name, str(self.cluster), "-allusers", "-factory", "-json", "-attributes", attributes]
+        return any(
+            "ProcId" not in ad and not ads.number(ad, "JobMaterializePaused") for ad in ads.parse_ads(self.run(command))
+        )
 
     def slots(self) -> list[dict[str, Any]]:
         """Return all slots of the pool."""

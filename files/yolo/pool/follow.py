@@ -105,7 +105,8 @@ def clean_up(cluster: int, status: Status, run: Runner = run_command) -> None:
     The next run of the same name would wait for them.
     """
     command = ["condor_rm", str(cluster)]
-    if status.state == "done":
+    # Those that are held may keep others from being made: then all go.
+    if status.state == "done" and not status.idle:
         if not status.held:
             return
         command = ["condor_rm", "-constraint", f"ClusterId == {cluster} && JobStatus == 5"]

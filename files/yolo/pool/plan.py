@@ -16,10 +16,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from secrets import token_hex
-from typing import BinaryIO
 
 from ..share import fsio
-from ..share.bounded_map import bounded_map
+from ..share.chunks import write_chunks
 from ..share.done import Done, read_done
 from ..share.errors import YoloError
 from ..share.journal import journals
@@ -223,20 +222,20 @@ def plan_submission(
     done, failed, skipped = (states.count(state) for state in (_DONE, _FAILED, _SKIPPED))
     if not sizes or dry_run:
         return Submission(None, len(sizes), images, done, failed, skipped, throughput=throughput)
-    for folder in (run_pass.progress_dir, run_pass.jobs_dir, run_pass.logs_dir, run_pass.records_dir, run_pass.chunks):
+    for folder in (run_pass.progress_dir, run_pass.logs_dir, run_pass.records_dir, run_pass.chunks):
         folder.mkdir(parents=True, exist_ok=True)
     temp = run_pass.chunks / f"{fsio.TEMP_PREFIX}{token_hex(6)}"
     temp.mkdir()
     try:
-        _write_chunks(run.manifest, states, sizes, temp)
+        lines = zip(_read_lines(run.manifest), states, strict=True)
+        write_chunks(temp, (line for line, state in lines if state in (_TODO, _FAILED)), sizes)
         number = _last_submission(run_pass) + 1
         while True:
             name = submission_name(number)
             queue = run_pass.queue(name)
             submission = Submission(name, len(sizes), images, done, failed, skipped, str(queue), throughput)
             # No fsync and no renames here: the folder as a whole takes its name at the end.
-            paths = [run_pass.chunk(name, chunk_name(i)) for i in range(len(sizes))]
-            (temp / queue.name).write_text("".join(f"{path}\n" for path in paths))
+            (temp / queue.name).write_text("".join(f"{chunk_name(i)}\n" for i in range(len(sizes))))
             (temp / run_pass.submission_summary(name).name).write_text(fsio.dumps(asdict(submission)) + "\n")
             try:
                 temp.rename(run_pass.submission_dir(name))
@@ -250,24 +249,6 @@ def plan_submission(
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
         raise
-
-
-def _write_chunks(manifest: Path, states: bytearray, sizes: list[int], folder: Path) -> None:
-    todo = (line for line, state in zip(_read_lines(manifest), states, strict=True) if state in (_TODO, _FAILED))
-
-    def written() -> Iterator[BinaryIO]:
-        for number, size in enumerate(sizes):
-            file = open(folder / f"{chunk_name(number)}.jsonl", "wb")  # noqa: SIM115 - closed by whom it is for
-            try:
-                file.writelines(next(todo) for _ in range(size))
-            except BaseException:
-                file.close()
-                raise
-            yield file
-
-    # It is closing that sends to an NFS server what was written, and waits for it.
-    for _ in bounded_map(lambda file: file.close(), written()):
-        pass
 
 
 def _last_submission(run_pass: Pass) -> int:

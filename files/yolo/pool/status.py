@@ -5,7 +5,6 @@ A wait loop calls this on the submit host, as the job user, until the state is n
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,15 +12,17 @@ from pathlib import Path
 
 from ..share import fsio
 from ..share.errors import YoloError
-from ..share.layout import Pass, chunk_name
-from ..share.records import JobReport, Progress
+from ..share.journal import read_reports
+from ..share.layout import Pass, chunk_number
 from ..share.words import human_time, plural
 from . import ads
 from .ads import Ad
 from .condor import CommandFailed, Jobs
 from .ended_badly import explain_first, explain_kinds, unfinished_reasons
 from .explain import Explanation, explain_exit, explain_idle, explain_too_large, held_by_hand
+from .heartbeats import Heartbeats
 from .room import FULL_BYTES, Work, explain_room, free_bytes_of
+from .submit import MOST_WAITING
 
 HISTORY_TRIES = 5
 """Polls of the history for jobs that left the queue, a second apart, before they count as lost."""
@@ -88,6 +89,7 @@ def poll(
     sleep: Callable[[float], None] = time.sleep,
     image_bytes: int = 0,
     free_bytes: Callable[[Path], int] | None = None,
+    heartbeats: Heartbeats | None = None,
 ) -> Status:
     """Poll the jobs of a submission once.
 
@@ -103,6 +105,7 @@ def poll(
         sleep: Waits some seconds.
         image_bytes: About how large the annotated copy of an image is; 0 if there is none.
         free_bytes: How many bytes the file system of a path has free for the job user.
+        heartbeats: Those of the submission; who polls again and again keeps them, so that few are read each time.
 
     Raises:
         YoloError: The submission is damaged or HTCondor is not installed.
@@ -115,10 +118,11 @@ def poll(
     except (ValueError, KeyError, TypeError) as error:
         raise YoloError(f"the submission is damaged ({error})", run_pass.submission_summary(submission)) from None
     free = (free_bytes or free_bytes_of)(run_pass.root)
+    heartbeats = heartbeats or Heartbeats(run_pass, submission)
     try:
         jobs, lost = _jobs(run_pass, submission, chunks, condor, sleep)
     except CommandFailed as error:
-        work = read_work(run_pass, submission, images, before)
+        work = heartbeats.read(images, before)
         status = _with_work(Status("waiting", 0, images, 0), work, None)
         room = explain_room(run_pass, free, work, image_bytes)
         silent = Explanation(str(error), "HTCondor is asked again until it answers; its jobs may run meanwhile")
@@ -141,12 +145,14 @@ def poll(
         completed=counts.completed,
     )
     # After the queue: what a job did before it left is then counted.
-    work = read_work(run_pass, submission, images, before)
+    work = heartbeats.read(images, before)
     status = _with_work(status, work, seconds)
     room = explain_room(run_pass, free, work, image_bytes)
     bad = [ad for ad in jobs.values() if ads.state(ad) in ("held", "removed") or ads.failed_exit(ad)]
     good = counts.completed - sum(1 for ad in bad if ads.failed_exit(ad))
-    stopped = _stopped(bad, good, status)
+    # Held jobs count among those that may wait: no more are made.
+    stalled = counts.running + counts.idle == 0 and counts.held >= MOST_WAITING
+    stopped = stalled or _stopped(bad, good, status)
     # What a job wrote about its end may not have found room either.
     died = next((ad for ad in bad if ads.failed_exit(ad)), None)
     if free < FULL_BYTES and room and died:
@@ -156,7 +162,7 @@ def poll(
         found = explain_first(run_pass, submission, bad, gone=True)
         if not good:
             return replace(status, state="failed", reason=found.reason, remedy=found.remedy)
-        reasons = unfinished_reasons(run_pass, submission, jobs, chunks if lost else 0)
+        reasons = unfinished_reasons(run_pass, submission, jobs, chunks if lost or stalled else 0)
         return replace(status, state="done", reason=found.reason, remedy=found.remedy, unfinished=reasons)
     if lost:
         reason = f"{lost} of {chunks} jobs left the queue without a trace in HTCondor's history"
@@ -199,44 +205,15 @@ def _jobs(
         left = chunks - len(queued)
         history = condor.history(left) if left > 0 else []
         jobs = ads.merge(queued, history)
-        if queued or len(jobs) >= chunks:
+        if queued or len(jobs) >= chunks or condor.is_making():
             return jobs, 0
     # The history is rotated at some size. A job's own report is as good.
-    # Listed once: a query for each report that is not there would be a round trip on NFS.
-    reports = set(os.listdir(run_pass.jobs_dir)) if run_pass.jobs_dir.is_dir() else set()
-    for proc in range(chunks):
-        report = run_pass.job(submission, chunk_name(proc))
-        if proc not in jobs and report.name in reports and _is_report(report):
+    for report in read_reports(run_pass, submission):
+        proc = chunk_number(report.chunk)
+        if proc not in jobs and proc < chunks:
             ids = {"ClusterId": condor.cluster, "ProcId": proc}
             jobs[proc] = {**ids, "JobStatus": ads.COMPLETED, "ExitCode": 0}
     return jobs, chunks - len(jobs)
-
-
-def _is_report(path: Path) -> bool:
-    try:
-        JobReport.from_json(path.read_bytes())
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-def read_work(run_pass: Pass, submission: str, total: int, before: int = 0) -> Work:
-    """Sum the heartbeats of a submission's jobs; one that can't be read counts as none."""
-    done = failed = 0
-    try:
-        with os.scandir(run_pass.progress_dir) as scan:
-            paths = [item.path for item in scan if item.name.startswith(f"{submission}-")]
-    except FileNotFoundError:
-        paths = []
-    for path in paths:
-        try:
-            with open(path, "rb") as file:
-                beat = Progress.from_json(file.read())
-        except (OSError, ValueError):
-            continue
-        done += beat.done
-        failed += beat.failed
-    return Work(min(done, total), failed, total, before)
 
 
 def _with_work(status: Status, work: Work, seconds: float | None) -> Status:

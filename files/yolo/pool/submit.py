@@ -20,6 +20,9 @@ RUN, PASS, SUBMISSION = "YoloRunId", "YoloPass", "YoloSubmission"
 BACKUP = "YoloBackup"
 """Attribute of a job that does again what another one of its submission does, see ``backups``."""
 
+MOST_WAITING = 1000
+"""HTCondor makes the jobs of a larger submission only as others start: at most so many wait or are held at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -61,7 +64,7 @@ def event_log(log_dir: Path, run_pass: Pass, submission: str) -> Path:
     return log_dir / f"{run_pass.root.parent.name}-{run_pass.root.name}-{submission}.log"
 
 
-def write_submit_file(run_pass: Pass, submission: str, text: str, log: Path) -> Path:
+def write_submit_file(run_pass: Pass, submission: str, text: str, log: Path, jobs: int = 1) -> Path:
     """Write the submit file of a submission: what only planning determines, then the playbook's template.
 
     Args:
@@ -69,11 +72,14 @@ def write_submit_file(run_pass: Pass, submission: str, text: str, log: Path) -> 
         submission: Name of the submission.
         text: The rendered template; uses the macros ``submission``, ``event_log`` and ``chunks``.
         log: The event log.
+        jobs: Chunks of the submission.
 
     Raises:
         OSError: It can't be written.
     """
     macros = {"submission": submission, "event_log": str(log), "chunks": str(run_pass.queue(submission))}
+    if jobs > MOST_WAITING:
+        macros["max_idle"] = str(MOST_WAITING)
     path = run_pass.submission_dir(submission) / "detect.sub"
     fsio.write_text(path, "".join(f"{name} = {value}\n" for name, value in macros.items()) + text)
     return path

@@ -122,6 +122,7 @@ class Tracker:
         self._log: EventSource | None = None
         self._jobs: dict[int, Ad] = {}
         self._asked = self._history_at = float("-inf")
+        self._missed = False
         self._failure: CommandFailed | None = None
         self._slots: list[dict[str, Any]] = []
         self._slots_at = float("-inf")
@@ -176,11 +177,21 @@ class Tracker:
         """
         ended = [ad for ad in self._jobs.values() if _has_ended(ad)]
         known = len(ended) == len(self._jobs)
-        if len(ended) < limit and (known or self._clock() - self._history_at >= SECONDS_BETWEEN_QUERIES):
+        # What is missing has mostly not been made yet: then the log has all that ended.
+        missed = known or self._missed or self._log is None
+        if len(ended) < limit and missed and (known or self._clock() - self._history_at >= SECONDS_BETWEEN_QUERIES):
             self._history_at = self._clock()
             self._keep(self._condor.history(limit))
             ended = [ad for ad in self._jobs.values() if _has_ended(ad)]
         return ended
+
+    def is_making(self) -> bool:
+        """Whether the schedd will make more of the jobs.
+
+        Raises:
+            CommandFailed: The schedd does not answer.
+        """
+        return self._condor.is_making()
 
     def slots(self) -> list[dict[str, Any]]:
         """Return all slots of the pool.
@@ -249,6 +260,7 @@ class Tracker:
             if not _has_ended(self._jobs[proc]):
                 # The log missed its end: the history has it.
                 del self._jobs[proc]
+                self._missed = True
         self._keep(queued)
 
     def _keep(self, found: Iterable[Ad]) -> None:

@@ -9,15 +9,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..share import fsio, manifest
-from ..share.bounded_map import bounded_map
 from ..share.clocks import align
 from ..share.containers import list_containers
 from ..share.errors import YoloError, one_line
-from ..share.journal import read_records
+from ..share.journal import Journals
 from ..share.layout import Pass, Run
 from ..share.records import JobReport
 from ..share.settings import check_manifest, read_digest, read_settings
@@ -112,11 +110,13 @@ def merge(
     settings = read_settings(run, pass_name)
     check_manifest(run)
     names = classes.read_names(settings)
-    jobs = read_jobs(run_pass)
+    journals = Journals(run_pass)
+    jobs = journals.reports
     # A pass that found nothing to do, or whose jobs never ended, leaves the last figures as are.
     submission = max((job.submission for job in jobs), key=lambda name: int(name[1:]), default=None)
     aligned = align([job for job in jobs if job.submission == submission])
-    tally = _merge_records(run, run_pass, names, submission, unfinished.reasons_by_key(run_pass, unfinished_jobs or {}))
+    reasons = unfinished.reasons_by_key(run_pass, unfinished_jobs or {})
+    tally = _merge_records(run, run_pass, journals, names, submission, reasons)
     if tally.files == tally.skipped:
         raise YoloError("the run has no images", run.run_id, "one image at least among the files given as images=")
     submitted = read_submitted(run_pass, submission) if submitted is None else submitted
@@ -133,28 +133,20 @@ def merge(
     return Merged(settings, aligned.jobs, found, tally.unfinished)
 
 
-def read_jobs(run_pass: Pass) -> list[JobReport]:
-    """Return the reports of a pass's jobs by submission and chunk, except those that can't be read."""
-
-    def read(path: Path) -> JobReport | None:
-        try:
-            return JobReport.from_json(path.read_bytes())
-        except (OSError, ValueError):
-            return None
-
-    if not run_pass.jobs_dir.is_dir():
-        return []
-    return [report for report in bounded_map(read, sorted(run_pass.jobs_dir.glob("s*.json"))) if report is not None]
-
-
 def _merge_records(
-    run: Run, run_pass: Pass, names: Sequence[str], submission: str | None, reasons: Mapping[str, str]
+    run: Run,
+    run_pass: Pass,
+    journals: Journals,
+    names: Sequence[str],
+    submission: str | None,
+    reasons: Mapping[str, str],
 ) -> Tally:
     """Write predictions, the table and the list of contents of a pass, and count its files.
 
     Args:
         run: The run.
         run_pass: The pass.
+        journals: Its journals.
         names: Names of the model's classes.
         submission: The newest submission.
         reasons: Why images were left undone, by their keys.
@@ -163,7 +155,7 @@ def _merge_records(
     used: set[str] = set()
     entries = list(manifest.read(run.manifest))
     tally = Tally(submission)
-    records = read_records(run_pass, (entry.key for entry in entries if entry.skip is None))
+    records = journals.records(entry.key for entry in entries if entry.skip is None)
     with (
         fsio.atomic_file(run_pass.predictions, keep_equal=True) as predictions_file,
         fsio.atomic_file(run_pass.metrics_csv, keep_equal=True) as table_file,

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from ..share.chunks import read_chunks
 from ..share.errors import YoloError
 from ..share.layout import Pass
-from ..share.records import Entry
 
 
 def parse(text: str) -> dict[str, str]:
@@ -42,15 +42,13 @@ def reasons_by_key(run_pass: Pass, jobs: Mapping[str, str]) -> dict[str, str]:
         YoloError: A chunk is absent or damaged.
         OSError: A chunk can't be read.
     """
-    reasons: dict[str, str] = {}
-    for job, reason in jobs.items():
+    chunks: dict[str, list[str]] = {}
+    for job in jobs:
         submission, _, chunk = job.partition("-")
-        path = run_pass.chunk(submission, chunk)
-        try:
-            with open(path, "rb") as file:
-                reasons |= {Entry.from_json(line).key: reason for line in file if line.strip()}
-        except FileNotFoundError:
-            raise YoloError("no such chunk", path, remedy="run the same run_id again") from None
-        except ValueError as error:
-            raise YoloError(f"the chunk is damaged: {error}", path, remedy="run the same run_id again") from None
-    return reasons
+        chunks.setdefault(submission, []).append(chunk)
+    return {
+        entry.key: jobs[f"{submission}-{chunk}"]
+        for submission, names in chunks.items()
+        for chunk, entries in read_chunks(run_pass, submission, names)
+        for entry in entries
+    }

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Self
 
 from .containers import Container
+from .journal import has_report
 from .layout import Pass, container_name
-from .records import Record, Span
+from .records import JobReport, Record, Span
 
 FLUSH_SECONDS = 2.0
 """A host that is lost, or a process that dies, takes the records of about so long with it."""
@@ -63,11 +64,38 @@ class Attempt:
         # After an error: as well as it goes.
         with suppress(OSError) if error is not None else nullcontext():
             try:
-                self._flush()
+                self.seal()
             finally:
                 os.close(self._journal)
-                if self._files is not None:
-                    self._files.close()
+
+    def seal(self) -> None:
+        """Have the share take all that was given, and end the container; only a report may follow.
+
+        Raises:
+            OSError: The share does not take it.
+        """
+        files, flushed = self._files, False
+        try:
+            self._flush()
+            flushed = True
+        finally:
+            if files is not None:
+                self._files = None
+                with nullcontext() if flushed else suppress(OSError):
+                    files.close()
+
+    def report(self, report: JobReport) -> None:
+        """Write the job's report as the last line of the journal, after :meth:`seal`.
+
+        Where this attempt found nothing to do and an earlier one has a report, that one stays.
+
+        Raises:
+            OSError: The share does not take it.
+        """
+        if self._journal is None and any(map(has_report, self.earlier)):
+            return
+        # Closing the journal has the share take it.
+        _write(self._open(), report.to_json().encode("ascii") + b"\n")
 
     def store(self, files: Sequence[tuple[str, bytes]], written: int) -> list[Span]:
         """Put files into the container; return where each stands in it.
@@ -113,18 +141,17 @@ class Attempt:
             self._failed = True
             self._files.flush()
             self._failed = False
-        lines = memoryview(b"".join(self._lines))
+        lines = b"".join(self._lines)
         self._lines.clear()
-        while lines:
-            lines = lines[os.write(self._journal, lines) :]
+        _write(self._journal, lines)
         os.fsync(self._journal)
         ended = time.monotonic()
         self._flushing += ended - began
         self._next_flush = ended + self.flush_seconds
 
-    def _open(self) -> None:
+    def _open(self) -> int:
         if self._journal is not None:
-            return
+            return self._journal
         attempt = len(self.earlier) + 1
         self._pass.records_dir.mkdir(parents=True, exist_ok=True)
         while True:
@@ -137,3 +164,10 @@ class Attempt:
                 attempt += 1
         self.container = container_name(self._submission, self._chunk, attempt)
         self._next_flush = time.monotonic() + self.flush_seconds
+        return self._journal
+
+
+def _write(file: int, data: bytes) -> None:
+    remaining = memoryview(data)
+    while remaining:
+        remaining = remaining[os.write(file, remaining) :]

@@ -43,7 +43,7 @@ def read_done(run_pass: Pass, paths: Iterable[Path], digest: str) -> Done:
         OSError: A journal can't be read.
     """
     done, containers = Done({}, {}), list_containers(run_pass)
-    for found in bounded_map(lambda path: [seen for seen, _ in find_records(path)], paths):
+    for found in bounded_map(lambda path: list(find_records(path)), paths):
         for record in found:
             key = _key(record.key)
             # The newest counts, also if it is of other settings: its results have replaced the older ones.

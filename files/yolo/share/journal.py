@@ -1,5 +1,7 @@
 """Journals: the records of a pass, a line for each image, a file for each attempt at a chunk.
 
+The last line of one whose job came to its end is the job's report.
+
 Not a file for each image: on NFS a small file is a handful of round trips and of flushes of the
 server's disk, a line appended to an open file hardly any; and planning and merging read a few
 large files instead of one for each image.
@@ -15,18 +17,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from .bounded_map import bounded_map
 from .layout import Pass
-from .records import Record, RecordHeader, parse_record
+from .records import JobReport, Record, RecordHeader, parse_record
 
 _NAME = re.compile(r"s(\d{3,})-c(\d{5,})-(\d+)\.jsonl")
 _BATCH = 64  # records that one call reads: consecutive images are mostly in one journal
 _LONGEST = 1 << 40  # bytes of a journal, at most
+_KEPT_BYTES = 64 << 20  # of all journals; what is more is read again when it is asked for
+_REPORT = b'{"submission":'
 
 
 def journals(run_pass: Pass) -> list[Path]:
@@ -46,52 +50,136 @@ def read_records(run_pass: Pass, keys: Iterable[str]) -> Iterator[Record | None]
     Raises:
         OSError: A journal can't be read.
     """
-    paths = journals(run_pass)
-    places: dict[bytes, int] = {}
-    for number, found in enumerate(bounded_map(_places, paths)):
-        for key, offset in found:
-            places[key] = number * _LONGEST + offset
+    return Journals(run_pass).records(keys)
 
-    def read(batch: list[str]) -> list[Record | None]:
+
+def read_reports(run_pass: Pass, submission: str) -> list[JobReport]:
+    """Return the reports of a submission's jobs.
+
+    Raises:
+        OSError: A journal can't be read.
+    """
+    paths = [path for path in journals(run_pass) if path.name.startswith(f"{submission}-")]
+    return _newest(report for found in bounded_map(_scan, paths) for report in found.reports)
+
+
+class Journals:
+    """The journals of a pass, each of them read once; large ones a second time where a record is asked for.
+
+    Args:
+        run_pass: The pass.
+
+    Attributes:
+        reports: What the jobs wrote about themselves, by submission and chunk.
+
+    Raises:
+        OSError: A journal can't be read.
+    """
+
+    def __init__(self, run_pass: Pass) -> None:
+        self._paths = journals(run_pass)
+        self._places: dict[bytes, int] = {}
+        kept: dict[bytes, bytes] | None = {}
+        room = _KEPT_BYTES
+        reports: list[JobReport] = []
+        for number, found in enumerate(bounded_map(_scan, self._paths)):
+            reports += found.reports
+            for key, offset, line in found.records:
+                self._places[key] = number * _LONGEST + offset
+                if kept is not None:
+                    kept[key] = line
+                    room -= len(line)
+            if room < 0:
+                kept = None
+        self._kept = kept
+        self.reports = _newest(reports)
+
+    def records(self, keys: Iterable[str]) -> Iterator[Record | None]:
+        """Yield the record of each key, in order; None where there is none.
+
+        Raises:
+            OSError: A journal can't be read.
+        """
+        if (kept := self._kept) is not None:
+            for key in keys:
+                line = kept.get(bytes.fromhex(key))
+                yield None if line is None else _parse(line)
+            return
+        remaining = iter(keys)
+        for records in bounded_map(self._read, iter(lambda: list(islice(remaining, _BATCH)), [])):
+            yield from records
+
+    def _read(self, batch: list[str]) -> list[Record | None]:
         with ExitStack() as stack:
             files: dict[int, BinaryIO] = {}
             records: list[Record | None] = []
             for key in batch:
-                if (place := places.get(bytes.fromhex(key))) is None:
+                if (place := self._places.get(bytes.fromhex(key))) is None:
                     records.append(None)
                     continue
                 number, offset = divmod(place, _LONGEST)
                 if number not in files:
-                    files[number] = stack.enter_context(open(paths[number], "rb"))
+                    files[number] = stack.enter_context(open(self._paths[number], "rb"))
                 files[number].seek(offset)
-                try:
-                    records.append(Record.from_json(files[number].readline()))
-                except ValueError:
-                    records.append(None)
+                records.append(_parse(files[number].readline()))
             return records
 
-    remaining = iter(keys)
-    for records in bounded_map(read, iter(lambda: list(islice(remaining, _BATCH)), [])):
-        yield from records
 
-
-def find_records(path: Path) -> Iterator[tuple[RecordHeader, int]]:
-    """Yield what there is to know in short of each record of a journal, and the record's offset.
+def find_records(path: Path) -> Iterator[RecordHeader]:
+    """Yield what there is to know in short of each record of a journal.
 
     Raises:
         OSError: The journal can't be read.
     """
+    with open(path, "rb") as file:
+        for line in file:
+            if not line.startswith(_REPORT):
+                with suppress(ValueError):
+                    yield parse_record(line)
+
+
+def has_report(path: Path) -> bool:
+    """Whether the job that wrote a journal came to its end.
+
+    Raises:
+        OSError: The journal can't be read.
+    """
+    return bool(_scan(path).reports)
+
+
+class _Journal(NamedTuple):
+    """What is in a journal.
+
+    Attributes:
+        records: Key, offset and line of each record.
+        reports: The job's report, if it came to its end.
+    """
+
+    records: list[tuple[bytes, int, bytes]]
+    reports: list[JobReport]
+
+
+def _scan(path: Path) -> _Journal:
+    found = _Journal([], [])
     offset = 0
     with open(path, "rb") as file:
         for line in file:
-            try:
-                seen = parse_record(line)
-            except ValueError:
-                pass
-            else:
-                yield seen, offset
+            with suppress(ValueError):
+                if line.startswith(_REPORT):
+                    found.reports.append(JobReport.from_json(line))
+                else:
+                    found.records.append((bytes.fromhex(parse_record(line).key), offset, line))
             offset += len(line)
+    return found
 
 
-def _places(path: Path) -> list[tuple[bytes, int]]:
-    return [(bytes.fromhex(seen.key), offset) for seen, offset in find_records(path)]
+def _parse(line: bytes) -> Record | None:
+    try:
+        return Record.from_json(line)
+    except ValueError:
+        return None
+
+
+def _newest(reports: Iterable[JobReport]) -> list[JobReport]:
+    """Return the newest report of each chunk, from reports in the order of their journals."""
+    return list({(report.submission, report.chunk): report for report in reports}.values())

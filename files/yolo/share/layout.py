@@ -42,6 +42,9 @@ CONTENTS = ".contents.jsonl"
 CONTAINERS = ".containers"
 """Folder of a results folder with the containers that were pulled and not yet unpacked."""
 
+CHUNKS, CHUNKS_INDEX = "chunks.jsonl", "chunks.index"
+"""Names of a submission's files, see ``chunks``."""
+
 ID_LENGTH = 16
 """Hex digits of an image key, a weights id and a code id."""
 
@@ -67,6 +70,11 @@ def chunk_name(number: int) -> str:
     The number is also the ``ProcId`` of the chunk's job: the queue file lists chunks in order.
     """
     return f"c{number:05d}"
+
+
+def chunk_number(chunk: str) -> int:
+    """Undo :func:`chunk_name`."""
+    return int(chunk[1:])
 
 
 def container_name(submission: str, chunk: str, attempt: int) -> str:
@@ -96,7 +104,7 @@ class Pass:
         return self.root / "chunks"
 
     def submission_dir(self, submission: str) -> Path:
-        """Directory of a submission's chunk files."""
+        """Directory of what a submission is."""
         return self.chunks / submission
 
     def submission_summary(self, submission: str) -> Path:
@@ -108,12 +116,16 @@ class Pass:
         return self.chunks / submission / "submitted.json"
 
     def queue(self, submission: str) -> Path:
-        """The chunk files of a submission, one path a line, for ``queue chunk from``."""
+        """The names of a submission's chunks, one a line, for ``queue chunk from``."""
         return self.chunks / submission / "queue.txt"
 
-    def chunk(self, submission: str, chunk: str) -> Path:
-        """A chunk: some lines of the manifest, the work of one job."""
-        return self.chunks / submission / f"{chunk}.jsonl"
+    def chunks_file(self, submission: str) -> Path:
+        """The chunks of a submission, one after the other: lines of the manifest, see ``chunks``."""
+        return self.chunks / submission / CHUNKS
+
+    def chunks_index(self, submission: str) -> Path:
+        """Where in that file each chunk begins, and where the last one ends."""
+        return self.chunks / submission / CHUNKS_INDEX
 
     @property
     def progress_dir(self) -> Path:
@@ -123,15 +135,6 @@ class Pass:
     def progress(self, submission: str, chunk: str) -> Path:
         """Heartbeat of a chunk's job, a ``records.Progress``."""
         return self.progress_dir / f"{submission}-{chunk}.json"
-
-    @property
-    def jobs_dir(self) -> Path:
-        """Directory of the jobs' own reports."""
-        return self.root / "jobs"
-
-    def job(self, submission: str, chunk: str) -> Path:
-        """What a job wrote about itself at its end, a ``records.JobReport``."""
-        return self.jobs_dir / f"{submission}-{chunk}.json"
 
     @property
     def logs_dir(self) -> Path:
@@ -152,7 +155,7 @@ class Pass:
         return self.root / "records"
 
     def records(self, submission: str, chunk: str, attempt: int) -> Path:
-        """The journal of an attempt at a chunk, counted from 1: a ``records.Record`` a line."""
+        """The journal of an attempt at a chunk, counted from 1: a ``records.Record`` a line, then a ``JobReport``."""
         return self.records_dir / f"{submission}-{chunk}-{attempt}.jsonl"
 
     @property
