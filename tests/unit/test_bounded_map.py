@@ -2,7 +2,7 @@ import threading
 import time
 
 import pytest
-from yolo.share.bounded_map import WORKERS, bounded_map
+from yolo.share.bounded_map import BATCH, WORKERS, batched_map, bounded_map
 
 
 def test_results_come_in_order_though_the_first_takes_longest():
@@ -26,3 +26,12 @@ def test_an_error_comes_in_its_place():
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_batches_give_what_their_items_give_in_order():
+    items = range(3 * BATCH + 1)
+    assert list(batched_map(lambda n: -n, iter(items))) == [-n for n in items]
+    assert list(batched_map(lambda n: -n, [])) == []
+    taken = []
+    next(batched_map(lambda n: n, (taken.append(n) or n for n in range(10_000))))
+    assert len(taken) < 4 * WORKERS * BATCH

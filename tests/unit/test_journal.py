@@ -158,10 +158,12 @@ def test_an_attempt_that_finds_nothing_to_do_leaves_the_report_of_an_earlier_one
     assert read_reports(run_pass, "s001") == [report]
 
 
-def test_journals_too_large_to_keep_are_read_again(tmp_path, monkeypatch):
+@pytest.mark.parametrize("limit", ["_KEPT_BYTES", "_SMALL"])
+def test_journals_too_large_to_keep_are_read_again(tmp_path, monkeypatch, limit):
     run_pass = Pass(tmp_path)
-    monkeypatch.setattr(journal, "_KEPT_BYTES", 600)
+    monkeypatch.setattr(journal, limit, 300)
     put = [put_record(run_pass, entry(i, f"{i}.jpg"), job=f"s001-c{i % 3:05d}") for i in range(9)]
     wanted = [record.key for record in put]
     assert list(Journals(run_pass).records([*wanted, "0" * 16])) == [*put, None]
     assert put_job(run_pass) in Journals(run_pass).reports
+    assert Journals(run_pass)._kept is None

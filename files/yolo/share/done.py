@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from .bounded_map import bounded_map
+from .bounded_map import batched_map
 from .containers import list_containers
 from .journal import find_records
 from .layout import Pass
-from .records import Entry, fingerprint, is_same_file
+from .records import Entry, RecordHeader, fingerprint, is_same_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,25 @@ def read_done(run_pass: Pass, paths: Iterable[Path], digest: str) -> Done:
         OSError: A journal can't be read.
     """
     done, containers = Done({}, {}), list_containers(run_pass)
-    for found in bounded_map(lambda path: list(find_records(path)), paths):
-        for record in found:
-            key = _key(record.key)
+
+    def read(path: Path) -> list[tuple[bytes, dict[bytes, int] | None, int]]:
+        return [
+            (_key(found.key), place(found), fingerprint(found.size, found.mtime_ns, found.content))
+            for found in find_records(path)
+        ]
+
+    def place(found: RecordHeader) -> dict[bytes, int] | None:
+        if found.settings_digest != digest or not (found.failed or found.container in containers):
+            return None
+        return done.failed if found.failed else done.good
+
+    for records in batched_map(read, paths):
+        for key, kept, mark in records:
             # The newest counts, also if it is of other settings: its results have replaced the older ones.
             done.good.pop(key, None)
             done.failed.pop(key, None)
-            if record.settings_digest == digest and (record.failed or record.container in containers):
-                kept = done.failed if record.failed else done.good
-                kept[key] = fingerprint(record.size, record.mtime_ns, record.content)
+            if kept is not None:
+                kept[key] = mark
     return done
 
 

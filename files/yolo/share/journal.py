@@ -22,14 +22,15 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from .bounded_map import bounded_map
+from .bounded_map import batched_map, bounded_map
 from .layout import Pass
 from .records import JobReport, Record, RecordHeader, parse_record
 
 _NAME = re.compile(r"s(\d{3,})-c(\d{5,})-(\d+)\.jsonl")
 _BATCH = 64  # records that one call reads: consecutive images are mostly in one journal
 _LONGEST = 1 << 40  # bytes of a journal, at most
-_KEPT_BYTES = 64 << 20  # of all journals; what is more is read again when it is asked for
+_SMALL = 64 << 10  # bytes of a journal that is kept in memory
+_KEPT_BYTES = 64 << 20  # of all journals; where one or all are larger, records are read again when they are asked for
 _REPORT = b'{"submission":'
 
 
@@ -60,7 +61,7 @@ def read_reports(run_pass: Pass, submission: str) -> list[JobReport]:
         OSError: A journal can't be read.
     """
     paths = [path for path in journals(run_pass) if path.name.startswith(f"{submission}-")]
-    return _newest(report for found in bounded_map(_scan, paths) for report in found.reports)
+    return _newest(report for found in batched_map(_scan, paths) for report in found.reports)
 
 
 class Journals:
@@ -82,14 +83,14 @@ class Journals:
         kept: dict[bytes, bytes] | None = {}
         room = _KEPT_BYTES
         reports: list[JobReport] = []
-        for number, found in enumerate(bounded_map(_scan, self._paths)):
+        for number, found in enumerate(batched_map(_scan, self._paths)):
             reports += found.reports
-            for key, offset, line in found.records:
+            for key, offset in found.records:
                 self._places[key] = number * _LONGEST + offset
-                if kept is not None:
-                    kept[key] = line
-                    room -= len(line)
-            if room < 0:
+            if kept is not None and found.lines is not None:
+                kept.update(zip((key for key, _ in found.records), found.lines, strict=True))
+                room -= sum(map(len, found.lines))
+            if found.lines is None or room < 0:
                 kept = None
         self._kept = kept
         self.reports = _newest(reports)
@@ -151,26 +152,32 @@ class _Journal(NamedTuple):
     """What is in a journal.
 
     Attributes:
-        records: Key, offset and line of each record.
+        records: Key and offset of each record.
         reports: The job's report, if it came to its end.
+        lines: The records; None if the journal is large.
     """
 
-    records: list[tuple[bytes, int, bytes]]
+    records: list[tuple[bytes, int]]
     reports: list[JobReport]
+    lines: list[bytes] | None
 
 
 def _scan(path: Path) -> _Journal:
-    found = _Journal([], [])
+    records: list[tuple[bytes, int]] = []
+    reports: list[JobReport] = []
+    lines: list[bytes] = []
     offset = 0
     with open(path, "rb") as file:
         for line in file:
             with suppress(ValueError):
                 if line.startswith(_REPORT):
-                    found.reports.append(JobReport.from_json(line))
+                    reports.append(JobReport.from_json(line))
                 else:
-                    found.records.append((bytes.fromhex(parse_record(line).key), offset, line))
+                    records.append((bytes.fromhex(parse_record(line).key), offset))
+                    if offset < _SMALL:
+                        lines.append(line)
             offset += len(line)
-    return found
+    return _Journal(records, reports, lines if len(lines) == len(records) else None)
 
 
 def _parse(line: bytes) -> Record | None:
