@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Options of mallopt(3), as in glibc's malloc.h."""
 
 KEPT_BYTES = 64 << 20
@@ -23,7 +23,5 @@ def keep_freed_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return
-    # A thread's own arena would give a photo back all the same.
-    mallopt(_ARENA_MAX, 1)
     mallopt(_MMAP_THRESHOLD, KEPT_BYTES)
     mallopt(_TRIM_THRESHOLD, _FREE_BYTES)
