@@ -56,7 +56,7 @@ def failure(source: Path, kind: str = "openvino") -> str:
 
 def request_model(weights: Weights, run: Run, inputs: Path, kind: str, threads: int = 1, **settings: Any) -> list[str]:
     """Write a run's request; return the arguments of ``prepare-model``."""
-    wanted = {"engine": "auto", "precision": "fp32", "imgsz": 0, "precision_limit": LIMIT} | settings
+    wanted = {"engine": "auto", "precision": "fp32", "imgsz": 0, "precision_limit": LIMIT, "decode": "exact"} | settings
     places = {"weights": str(weights.root), "input": str(inputs)}
     request = {"settings": wanted, "places": places, "weights": {"kind": kind}, "job": {"cpus": threads}}
     fsio.write_json(run.request, request)
