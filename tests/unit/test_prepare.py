@@ -396,5 +396,6 @@ def test_the_command_prints_what_it_made(tmp_path, capsys, size: Size | None, as
         "precision": "fp32",
         "measured": {},
         "difference": {},
+        "decode_difference": {},
         "dynamic": size is None,
     }
