@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import tarfile
 import time
 import zipfile
 from pathlib import Path
@@ -472,3 +473,23 @@ def test_a_name_that_is_not_utf8_stands_in_the_index(tmp_path, no_tick):
         file.write(JPEG)
     listed(tmp_path / "in", tmp_path)
     assert listed(tmp_path / "in", tmp_path)[0]["doubtful"] == 0
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_names_that_are_too_long_for_a_file_are_named_and_the_others_are_done(tmp_path, kind):
+    long = f"a/{'x' * 260}.jpg"
+    if kind == "zip":
+        path = make_zip(tmp_path / "a.zip", {long: JPEG, "ok.jpg": JPEG})
+    else:
+        path = tmp_path / "a.tar"
+        with tarfile.open(path, "w") as archive:
+            for name in (long, "ok.jpg"):
+                info = tarfile.TarInfo(name)
+                info.size = len(JPEG)
+                archive.addfile(info, io.BytesIO(JPEG))
+    for _ in range(2):
+        source = images.resolve(str(path), tmp_path / "cache")
+        assert [(entry.path, entry.skip) for entry in source.manifest.entries] == [
+            (long, "its name is too long for a file; rename it in the archive"),
+            ("ok.jpg", None),
+        ]

@@ -29,7 +29,9 @@ from .listing import Manifest
 from .sources import EXPECTED, refuse_others, several
 from .tars import SUFFIXES as TAR_SUFFIXES
 from .tars import unpack_tar
-from .zips import MAX_ZIP_BYTES, unpack
+from .zips import MAX_ZIP_BYTES, read_left_out, unpack
+
+_NAME_TOO_LONG = "its name is too long for a file; rename it in the archive"
 
 _HASH_LENGTH = 10
 _KEEP_LISTS = 7 * 86400  # seconds; sending the images takes less
@@ -86,7 +88,8 @@ def resolve(
         folder, content_hash = unpack(Path(path), cache, max_bytes, unpacker)
         stem = name[: len(name) - len(packed)]
         input_id = f"{slug(stem)}-{content_hash[:_HASH_LENGTH]}"
-        source = Source(os.fspath(folder), input_id, listing.build(folder, known(input_id)))
+        left_out = dict.fromkeys(read_left_out(folder), _NAME_TOO_LONG)
+        source = Source(os.fspath(folder), input_id, listing.build(folder, known(input_id), left_out))
     refuse_empty(images, source)
     return source
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -64,7 +64,9 @@ class _Found:
     content: str | None = None
 
 
-def build(root: str | os.PathLike[str], index: Index | None = None) -> Manifest:
+def build(
+    root: str | os.PathLike[str], index: Index | None = None, left_out: Mapping[str, str] | None = None
+) -> Manifest:
     """List all files below ``root``, and look into them: an image is what begins like one, whatever its name.
 
     Links to files below ``root`` are followed. Others, and links to folders, are listed with a reason: a link called
@@ -73,6 +75,7 @@ def build(root: str | os.PathLike[str], index: Index | None = None) -> Manifest:
     Args:
         root: Folder of images.
         index: What was found the last time; files that were not changed since are not read again.
+        left_out: Why files that belong to it are not there, by their paths.
 
     Raises:
         YoloError: ``root`` is not a folder that can be read.
@@ -87,6 +90,7 @@ def build(root: str | os.PathLike[str], index: Index | None = None) -> Manifest:
             "a folder",
             "check the path given as images= and who may read it",
         ) from None
+    found += [_Found(encode(path), skip=reason) for path, reason in (left_out or {}).items()]
     return _manifest(base, found, ignored, index or {})
 
 

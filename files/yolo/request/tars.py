@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..share.errors import YoloError
-from .zips import parts_inside
+from .zips import keeps_names, parts_inside
 
 _ZSTANDARD = (".tar.zst", ".tzst")
 
@@ -25,14 +25,15 @@ SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", *
 _DAMAGED = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, ValueError)
 
 
-def unpack_tar(file: Path, folder: Path, max_bytes: int) -> None:
-    """Unpack the files of a tar into a new folder.
+def unpack_tar(file: Path, folder: Path, max_bytes: int) -> list[str]:
+    """Unpack the files of a tar into a new folder; return the names that the file system does not take.
 
     Raises:
         YoloError: The tar is damaged, unsafe or too large.
         OSError: A file can't be read or written.
     """
     remedy = "make the tar again from inside the folder of images, or unpack it by hand and give the folder"
+    left_out: list[str] = []
     total, free = 0, shutil.disk_usage(folder.parent).free
     folder.mkdir()
     try:
@@ -57,13 +58,15 @@ def unpack_tar(file: Path, folder: Path, max_bytes: int) -> None:
                         "unsafe tar: a name leads out of the folder", f"{file}: {member.name}", remedy=remedy
                     )
                 try:
-                    _extract(archive, member, folder.joinpath(*parts))
+                    with keeps_names(left_out, "/".join(parts)):
+                        _extract(archive, member, folder.joinpath(*parts))
                 except (FileExistsError, NotADirectoryError, IsADirectoryError):
                     raise YoloError(
                         "unusable tar: a name is both a file and a folder", f"{file}: {member.name}", remedy=remedy
                     ) from None
     except _DAMAGED as error:
         raise YoloError(f"damaged tar ({error})", file, remedy=remedy) from None
+    return left_out
 
 
 @contextmanager

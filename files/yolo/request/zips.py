@@ -6,6 +6,7 @@ refused before a byte is written.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import lzma
@@ -23,6 +24,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import IO
 
+from ..share import fsio
 from ..share.errors import YoloError
 from ..share.zip_format import TIMESTAMP_FIELD
 
@@ -52,15 +54,15 @@ def unpack(
     file: Path,
     cache: Path,
     max_bytes: int = MAX_ZIP_BYTES,
-    unpacker: Callable[[Path, Path, int], None] | None = None,
+    unpacker: Callable[[Path, Path, int], list[str]] | None = None,
 ) -> tuple[Path, str]:
-    """Unpack a zip into ``cache``, unless the same content was unpacked before.
+    """Unpack a zip into ``cache``, unless the same content was unpacked before; see also :func:`read_left_out`.
 
     Args:
         file: The zip.
         cache: Folder of unpacked ones.
         max_bytes: Most bytes that it may unpack to.
-        unpacker: Unpacks another kind of archive into a folder that it makes.
+        unpacker: Unpacks another kind of archive into a folder that it makes; returns what it had to leave out.
 
     Returns:
         The folder, and the SHA-256 of the zip in hex.
@@ -84,7 +86,8 @@ def unpack(
             shutil.rmtree(stale)
         temp = target.parent / f".tmp-{short}-{token_hex(4)}"
         try:
-            (unpacker or _unpack)(file, temp, max_bytes)
+            left_out = (unpacker or _unpack)(file, temp, max_bytes)
+            fsio.write_json(_left_out(target), left_out)
             temp.rename(target)
         except BaseException:
             shutil.rmtree(temp, ignore_errors=True)
@@ -92,11 +95,49 @@ def unpack(
     return target, content_hash
 
 
+def read_left_out(folder: Path) -> list[str]:
+    """Return the names of an archive's files that this file system can't hold.
+
+    Args:
+        folder: What :func:`unpack` returned.
+
+    Raises:
+        OSError: They can't be read.
+    """
+    try:
+        found = fsio.read_json(_left_out(folder))
+    except (FileNotFoundError, ValueError):
+        return []
+    return [str(name) for name in found]
+
+
+def _left_out(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.left-out.json")
+
+
+@contextmanager
+def keeps_names(left_out: list[str], name: str) -> Iterator[None]:
+    """Write a member's file in the block; note its name where the file system does not take that.
+
+    Raises:
+        OSError: Any other error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NAME_ERRORS:
+            raise
+        left_out.append(name)
+
+
 @contextmanager
 def _lock(path: Path) -> Iterator[None]:
     with open(path, "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+_NAME_ERRORS = (errno.ENAMETOOLONG, errno.EILSEQ)
 
 
 _DAMAGED = (
@@ -110,7 +151,8 @@ _DAMAGED = (
 )
 
 
-def _unpack(file: Path, folder: Path, max_bytes: int) -> None:
+def _unpack(file: Path, folder: Path, max_bytes: int) -> list[str]:
+    left_out: list[str] = []
     remedy = "make the zip again, or unpack it by hand and give the folder"
     try:
         with zipfile.ZipFile(file) as archive:
@@ -119,7 +161,8 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> None:
             folder.mkdir()
             for name, info in members.items():
                 try:
-                    _extract(archive, info, folder / name)
+                    with keeps_names(left_out, name):
+                        _extract(archive, info, folder / name)
                 except _DAMAGED as error:
                     raise YoloError(f"damaged zip ({error})", f"{file}: {name}", remedy=remedy) from None
                 except (FileExistsError, NotADirectoryError, IsADirectoryError):
@@ -130,6 +173,7 @@ def _unpack(file: Path, folder: Path, max_bytes: int) -> None:
                     ) from None
     except _DAMAGED as error:
         raise YoloError(f"neither an image nor a sound zip ({error})", file, _EXPECTED, remedy) from None
+    return left_out
 
 
 def _members(archive: zipfile.ZipFile, file: Path) -> dict[str, zipfile.ZipInfo]:
