@@ -41,7 +41,7 @@ class Pulled:
     def publish(self, zip_only: bool = False) -> tuple[list[str], bool]:
         """Pull and publish as the playbook does; return the containers that were pulled, and whether the zip is new."""
         text = "".join(stored.to_json() + "\n" for stored in self.contents)
-        fsio.write_text(self.folder / CONTENTS, text)
+        fsio.write_text(self.folder / CONTENTS, text, keep_equal=True)
         needed = unpack.list_needed(self.folder, zip_only)
         assert (self.folder / unpack.NEEDED).read_text().split("\0")[:-1] == needed
         for name in needed:
@@ -56,7 +56,7 @@ class Pulled:
         base = os.fsencode(self.folder)
         paths = [os.path.join(folder, name) for folder, _, names in os.walk(base) for name in names]
         found = {decode(os.path.relpath(path, base)): Path(os.fsdecode(path)).read_bytes() for path in paths}
-        return {name: data for name, data in found.items() if name not in ("metrics.json", "results.zip")}
+        return {name: data for name, data in found.items() if name not in ("metrics.json", "results.zip", CONTENTS)}
 
     def packed(self) -> dict[str, bytes]:
         with zipfile.ZipFile(self.folder / "results.zip") as packed:
@@ -116,7 +116,7 @@ def test_what_is_no_result_any_more_is_removed(pulled):
 def test_a_zip_alone_is_made_kept_and_added_to(pulled):
     assert pulled.publish(zip_only=True) == (["s001-c00000-1.tar"], True)
     assert (pulled.files(), pulled.packed()) == ({}, in_zip(FILES))
-    assert sorted(os.listdir(pulled.folder)) == ["metrics.json", "results.zip"]
+    assert sorted(os.listdir(pulled.folder)) == [CONTENTS, "metrics.json", "results.zip"]
     assert pulled.publish(zip_only=True) == ([], False)
     # The others are taken from the zip of before.
     pulled.put("s002-c00000-1.tar", {"images/new.jpg": b"new"})
@@ -161,6 +161,17 @@ def test_a_list_of_contents_that_reaches_elsewhere_is_refused(pulled, changes):
     with pytest.raises(YoloError, match="the list of results is damaged"):
         pulled.publish()
     assert not any(name.startswith(("images", "labels")) for name in pulled.files())
+
+
+def test_what_is_published_again_by_hand_stays_where_it_is(pulled):
+    pulled.publish(zip_only=True)
+    contents = read_contents(pulled.folder / CONTENTS)
+    apart = unpack.unpack(pulled.folder, contents, False)
+    assert not archive.pack(pulled.folder, apart)
+    assert (pulled.files(), pulled.packed()) == ({}, in_zip(FILES))
+    (pulled.folder / "results.zip").unlink()
+    with pytest.raises(YoloError, match=r"neither here nor in the zip: images/a/x.jpg .*; run the same run_id again"):
+        archive.pack(pulled.folder, apart)
 
 
 def test_a_link_in_the_results_folder_is_replaced_and_not_followed(pulled, tmp_path):

@@ -82,8 +82,6 @@ def publish(
     if pulled:
         unpack.remove_leftovers(folder, zip_only)
     lines = summary.lines(figures, scored, nothing_done)
-    if apart and not zip_only:
-        lines.insert(
-            -1, f"In results.zip alone, since their names are too long for a file: {plural(len(apart), 'file')}."
-        )
+    if not zip_only and (long := sum(not unpack.fits(stored) for stored in apart.values())):
+        lines.insert(-1, f"In results.zip alone, since their names are too long for a file: {plural(long, 'file')}.")
     return rescored or reported or packed, lines

@@ -156,11 +156,20 @@ def _parts(folder: Path, stored: Stored, name: str) -> Iterator[bytes]:
     try:
         with open(folder / CONTAINERS / stored.container, "rb") as container:
             yield from stored.read(container)
+        return
     except FileNotFoundError:
         # It was not pulled: the zip of before has it.
+        pass
+    try:
         with zipfile.ZipFile(folder / NAME) as before, before.open(name) as member:
             while part := member.read(1 << 20):
                 yield part
+    except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+        raise YoloError(
+            "a result is neither here nor in the zip",
+            f"{stored.path} ({type(error).__name__})",
+            remedy="run the same run_id again, which pulls it",
+        ) from None
 
 
 def real_path(folder: Path, path: str) -> bytes:

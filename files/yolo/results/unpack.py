@@ -58,7 +58,8 @@ def unpack(folder: Path, contents: Iterable[Stored], zip_only: bool) -> dict[str
         zip_only: Whether to write none.
 
     Returns:
-        What is to stand in the zip alone, by path: all of it, or what has a name that is too long for a file.
+        What is to stand in the zip alone, by path: all of it; or what has a name that is too long for a file, or whose
+        container was not pulled.
 
     Raises:
         YoloError: A container is damaged.
@@ -72,6 +73,8 @@ def unpack(folder: Path, contents: Iterable[Stored], zip_only: bool) -> dict[str
         return apart
     missing = sorted(filter(fits, apart.values()), key=lambda stored: (stored.container, stored.at))
     for container, files in groupby(missing, key=lambda stored: stored.container):
+        if not (folder / CONTAINERS / container).exists():
+            continue
         with open(folder / CONTAINERS / container, "rb") as source:
             for stored in files:
                 path = Path(os.fsdecode(archive.real_path(folder, stored.path)))
@@ -85,12 +88,13 @@ def unpack(folder: Path, contents: Iterable[Stored], zip_only: bool) -> dict[str
 def remove_leftovers(folder: Path, zip_only: bool) -> None:
     """Remove what only unpacking needed; where the results are only to stand in the zip, also their files.
 
+    The list of contents stays, so that the same one is not pulled again.
+
     Raises:
         OSError: A file can't be removed.
     """
     shutil.rmtree(folder / CONTAINERS, ignore_errors=True)
-    for name in (CONTENTS, NEEDED):
-        (folder / name).unlink(missing_ok=True)
+    (folder / NEEDED).unlink(missing_ok=True)
     if zip_only:
         for name in (IMAGES, LABELS):
             with suppress(FileNotFoundError):
