@@ -10,9 +10,9 @@ from pathlib import Path
 import cv2
 from conftest import Cluster
 from test_inference_run import photos
+from test_lost_hosts import SLOTS
 
 IMAGES = 120
-HOSTS = ("execute1", "execute2")
 
 CALLS_AN_IMAGE = 4.5
 """Open, read, close the photo: 3; the rest of the budget is for what goes into containers and journals."""
@@ -29,7 +29,8 @@ CHANGING = ("WRITE", "COMMIT", "CREATE", "RENAME", "REMOVE", "SETATTR", "MKDIR")
 def calls(cluster: Cluster) -> Counter[str]:
     """Return the calls of the execute hosts to the server so far, by operation."""
     found: Counter[str] = Counter()
-    for host in HOSTS:
+    for machine in set(cluster.on("manager", *SLOTS).split()):
+        host = machine.split(".")[0]
         for name, count in re.findall(r"^\s+([A-Z_]+): (\d+) ", cluster.on(host, "cat", "/proc/self/mountstats"), re.M):
             found[name] += int(count)
     return found
