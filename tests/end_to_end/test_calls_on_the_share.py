@@ -17,8 +17,8 @@ IMAGES = 120
 CALLS_AN_IMAGE = 4.5
 """Open, read, close the photo: 3; the rest of the budget is for what goes into containers and journals."""
 
-CALLS_A_START = 260
-"""Of a job, mostly to import its code."""
+CALLS_A_START = 400
+"""Of a job, mostly to import its code; more of the one that prepares the model."""
 
 CHANGES_A_START = 40
 """Calls of a job that the server has to take to its disk, whatever it does for its images."""
