@@ -18,7 +18,7 @@ from ..share import fsio
 from ..share.layout import Pass, chunk_name
 from . import ads
 from .ads import Ad
-from .condor import CommandFailed, Runner, run_command
+from .condor import CommandFailed, Runner, condor_submit, run_command
 from .status import Status, human_line
 from .submit import BACKUP
 from .tracker import Tracker
@@ -177,7 +177,7 @@ class Backups:
         fsio.write_text(folder / f"{name}.sub", text)
         self._made[proc] = self._made.get(proc, 0) + 1
         try:
-            cluster = int(self._run(["condor_submit", "-terse", str(folder / f"{name}.sub")]).split(".")[0])
+            cluster = condor_submit(folder / f"{name}.sub", self._run)
         except (CommandFailed, ValueError):
             return
         self._tracker.add_backup(cluster, proc)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from ..share.errors import YoloError
@@ -39,6 +40,17 @@ def run_command(command: Sequence[str]) -> str:
         words = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise CommandFailed(f"{command[0]}: {' '.join(words) or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def condor_submit(path: Path, run: Runner, options: Sequence[str] = ()) -> int:
+    """Submit a submit file and return the ClusterId of its jobs.
+
+    Raises:
+        CommandFailed: HTCondor does not take them.
+        ValueError: It does not say their number.
+    """
+    # "12.0 - 12.3"
+    return int(run(["condor_submit", "-terse", *options, str(path)]).split(".")[0])
 
 
 class Jobs(Protocol):

@@ -23,7 +23,7 @@ from ..share.layout import Run
 from ..share.words import human_time
 from . import ads
 from .ads import Ad
-from .condor import CommandFailed, Jobs, Runner, run_command
+from .condor import CommandFailed, Jobs, Runner, condor_submit, run_command
 from .ended_badly import read_tail
 from .explain import (
     MATCHABLE,
@@ -155,10 +155,8 @@ def start(
             path.mkdir(parents=True, exist_ok=True)
         path = folder / "prepare.sub"
         fsio.write_text(path, f"event_log = {event_log(log_dir, asked.run)}\n{submit_file}")
-        # "12.0 - 12.0"
         more = ["-append", f'+{ASKED} = "{digest}"', *(["-append", f"request_memory = {mib}"] if mib else [])]
-        said = run(["condor_submit", "-terse", *more, str(path)])
-        return int(said.split(".")[0])
+        return condor_submit(path, run, more)
     except (CommandFailed, ValueError) as error:
         raise YoloError(
             "the job that prepares the model can't be submitted", str(error), remedy="see condor_q on the submit host"

@@ -12,7 +12,7 @@ from ..share.clocks import share_clock
 from ..share.errors import YoloError
 from ..share.layout import Pass
 from . import ads
-from .condor import CommandFailed, Runner, run_command
+from .condor import CommandFailed, Runner, condor_submit, run_command
 
 RUN, PASS, SUBMISSION = "YoloRunId", "YoloPass", "YoloSubmission"
 """Attributes of the jobs: the run's name, and to which pass and submission they belong."""
@@ -107,7 +107,7 @@ def submit(
     note = run_pass.submitted(submission)
     moment, _ = share_clock(lambda: fsio.write_json(note, {"submitted": None}), note)
     try:
-        cluster = int(run(["condor_submit", "-terse", str(submit_file)]).split(".")[0])
+        cluster = condor_submit(submit_file, run)
     except CommandFailed as error:
         raise YoloError(f"the jobs can't be submitted ({error})", submit_file) from None
     except ValueError:
