@@ -188,3 +188,23 @@ def test_the_command_lists_what_is_needed(pulled, capsys):
     fsio.write_text(pulled.folder / CONTENTS, text)
     assert publish.main(["--list-needed", str(pulled.folder)]) == 0
     assert '"needed": 1' in capsys.readouterr().out.replace('":1', '": 1')
+
+
+def test_the_zip_of_before_is_opened_once_whatever_is_taken_from_it(pulled, monkeypatch):
+    many = {f"images/{number:03}.jpg": b"%d" % number for number in range(40)}
+    pulled.put("s001-c00001-1.tar", many)
+    pulled.publish(zip_only=True)
+    pulled.put("s002-c00000-1.tar", {"images/new.jpg": b"new"})
+    opened = []
+    zip_file = zipfile.ZipFile
+
+    class Counted(zip_file):
+        def __init__(self, file, *options, **more):
+            opened.append(file)
+            super().__init__(file, *options, **more)
+
+    monkeypatch.setattr(archive.zipfile, "ZipFile", Counted)
+    assert pulled.publish(zip_only=True) == (["s002-c00000-1.tar"], True)
+    assert pulled.packed() == in_zip({**FILES, **many, "images/new.jpg": b"new"})
+    # To see what it has, twice, and to take from it what was not pulled.
+    assert opened.count(pulled.folder / "results.zip") <= 4

@@ -9,6 +9,7 @@ import struct
 import time
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from ..share import fsio
@@ -141,35 +142,61 @@ def pack(folder: Path, apart: Mapping[str, Stored] | None = None) -> bool:
     with (
         fsio.atomic_file(folder / NAME) as file,
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
+        ExitStack() as sources,
     ):
+        parts = _Parts(folder, sources)
         for path, info in wanted:
             with archive.open(info, "w") as target:
                 if path in apart:
-                    target.writelines(_parts(folder, apart[path], info.filename))
+                    target.writelines(parts.read(apart[path], info.filename))
                 else:
                     with open(real_path(folder, path), "rb") as source:
                         shutil.copyfileobj(source, target, 1 << 20)
     return True
 
 
-def _parts(folder: Path, stored: Stored, name: str) -> Iterator[bytes]:
-    try:
-        with open(folder / CONTAINERS / stored.container, "rb") as container:
-            yield from stored.read(container)
-        return
-    except FileNotFoundError:
-        # It was not pulled: the zip of before has it.
-        pass
-    try:
-        with zipfile.ZipFile(folder / NAME) as before, before.open(name) as member:
-            while part := member.read(1 << 20):
-                yield part
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-        raise YoloError(
-            "a result is neither here nor in the zip",
-            f"{stored.path} ({type(error).__name__})",
-            remedy="run the same run_id again, which pulls it",
-        ) from None
+class _Parts:
+    """Reads files that stand in containers or in the zip of before.
+
+    Args:
+        folder: The results folder.
+        sources: Closes the zip of before, which is opened once: to open it is to read the names of all its files.
+    """
+
+    def __init__(self, folder: Path, sources: ExitStack) -> None:
+        self._folder, self._sources = folder, sources
+        self._before: zipfile.ZipFile | None = None
+
+    def read(self, stored: Stored, name: str) -> Iterator[bytes]:
+        """Yield the content of a file in parts.
+
+        Args:
+            stored: Where it stands.
+            name: Its name in the zip.
+
+        Raises:
+            YoloError: It is in neither.
+            OSError: A file can't be read.
+        """
+        try:
+            with open(self._folder / CONTAINERS / stored.container, "rb") as container:
+                yield from stored.read(container)
+            return
+        except FileNotFoundError:
+            # It was not pulled: the zip of before has it.
+            pass
+        try:
+            if self._before is None:
+                self._before = self._sources.enter_context(zipfile.ZipFile(self._folder / NAME))
+            with self._before.open(name) as member:
+                while part := member.read(1 << 20):
+                    yield part
+        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+            raise YoloError(
+                "a result is neither here nor in the zip",
+                f"{stored.path} ({type(error).__name__})",
+                remedy="run the same run_id again, which pulls it",
+            ) from None
 
 
 def real_path(folder: Path, path: str) -> bytes:
