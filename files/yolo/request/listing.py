@@ -14,15 +14,12 @@ from typing import Any
 
 from ..share.bounded_map import bounded_map
 from ..share.errors import YoloError
-from ..share.layout import WRITTEN_SUFFIXES, image_key
+from ..share.layout import NAME_MAX, WRITTEN_SUFFIXES, image_key
 from ..share.manifest import decode, encode
 from ..share.records import Entry
 from .known_files import Index, Known, examine
 
 _IGNORED_NAMES = (b"__macosx", b"thumbs.db")
-
-
-_NAME_MAX = 255  # bytes; of ext4, XFS and NFS
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,14 +253,14 @@ def _is_written(path: bytes) -> bool:
 def _image_beside(path: bytes, key: str, images: Container[bytes]) -> bytes:
     """Return the name of the JPEG that is the annotated image of a file of another format."""
     beside = path + b".jpg"
-    if beside not in images and len(os.path.basename(beside)) <= _NAME_MAX:
+    if beside not in images and len(os.path.basename(beside)) <= NAME_MAX:
         return beside
     return _shorten(path, f"-{key}.jpg".encode("ascii"))
 
 
 def _label(stem: bytes, key: str) -> bytes:
     whole = stem + b".txt"
-    if len(os.path.basename(whole)) <= _NAME_MAX:
+    if len(os.path.basename(whole)) <= NAME_MAX:
         return whole
     return _shorten(stem, f"-{key}.txt".encode("ascii"))
 
@@ -271,7 +268,7 @@ def _label(stem: bytes, key: str) -> bytes:
 def _shorten(path: bytes, tail: bytes) -> bytes:
     """Return a path that ends in ``tail`` and whose name is not too long."""
     folder, name = os.path.split(path)
-    if len(name) + len(tail) > _NAME_MAX:
+    if len(name) + len(tail) > NAME_MAX:
         # Not in the middle of a character.
-        name = name[: _NAME_MAX - len(tail)].decode("utf-8", "ignore").encode("utf-8")
+        name = name[: NAME_MAX - len(tail)].decode("utf-8", "ignore").encode("utf-8")
     return os.path.join(folder, name) + tail

@@ -15,14 +15,12 @@ from pathlib import Path
 
 from ..share import fsio
 from ..share.containers import Stored, read_contents
-from ..share.layout import CONTAINERS, CONTENTS, IMAGES, LABELS
+from ..share.layout import CONTAINERS, CONTENTS, IMAGES, LABELS, NAME_MAX
 from ..share.manifest import decode, encode
 from . import archive
 
 NEEDED = ".needed"
 """Name of the list of containers to pull, with a zero byte after each: for rsync."""
-
-_LONGEST_NAME = 255  # bytes, of the file systems of Linux and macOS
 
 
 def list_needed(folder: Path, zip_only: bool) -> list[str]:
@@ -103,7 +101,7 @@ def remove_leftovers(folder: Path, zip_only: bool) -> None:
 
 def fits(stored: Stored) -> bool:
     """Whether a file system takes the names in a path."""
-    return all(len(part) <= _LONGEST_NAME for part in encode(stored.path).split(b"/"))
+    return all(len(part) <= NAME_MAX for part in encode(stored.path).split(b"/"))
 
 
 def is_current(folder: Path, stored: Stored) -> bool:

@@ -36,6 +36,9 @@ WRITTEN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".
 IMAGES, LABELS = "images", "labels"
 """Folders of the results: annotated images and label files, each in the input's own tree."""
 
+NAME_MAX = 255
+"""Bytes of a file's name, at most: of ext4, XFS and NFS, and of macOS."""
+
 CONTENTS = ".contents.jsonl"
 """Name of the list of what stands where in the containers. Hidden: it is nothing for the user."""
 
